@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * core.h - declarations shared by the files of the core; includes abi.h.
+ *
+ * A blob that passed its checker is read through struct sbx_view; nothing
+ * after the check looks at a size again, and nothing before it trusts one.
+ */
+#ifndef SBX_CORE_H
+#define SBX_CORE_H
+
+#include <limits.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "abi.h"
+
+#define SBX_SECTION_KINDS 32
+
+/**
+ * struct sbx_view - a checked blob
+ * @base: start of the blob, aligned to 8
+ * @size: bytes
+ * @sections: section table entries by kind, NULL where absent
+ */
+struct sbx_view {
+	const unsigned char *base;
+	size_t size;
+	const struct sbx_section *sections[SBX_SECTION_KINDS];
+};
+
+/**
+ * struct sbx_context - everything a child needs, made before the clone
+ * @plan: the walls
+ * @invocation: what runs now
+ * @core: the plan's CORE record
+ * @run: the invocation's INVOCATION record
+ * @slots: slot values, "" where the caller has none
+ * @source_fds: detached trees opened by a privileged parent, one for each
+ *	mount of plan and invocation, -1 where none; NULL: the child opens them
+ * @is_switching_ids: the outside id is not the caller's
+ * @control_fd: read end; 'M' = maps written, 'G' = barrier open, EOF = die
+ * @error_fd: write end
+ * @status_fd: write end
+ * @old_root: O_PATH descriptor of the root the sources are taken from
+ * @new_root: the mount that becomes /
+ * @command_pid: known to pid 1 after the fork
+ * @command_status: as waitpid(2), once @is_command_done
+ * @is_command_done: the command was reaped
+ * @degraded: SBX_DEGRADED_* seen on the way
+ * @umask_octal: the caller's
+ * @signal_mask: the caller's, restored for the command
+ * @vectors: room for the argv and envp pointers, made before the clone
+ * @error: filled in by the stage that fails
+ */
+struct sbx_context {
+	struct sbx_view plan;
+	struct sbx_view invocation;
+	const struct sbx_plan_core *core;
+	const struct sbx_invocation_core *run;
+	const char *slots[SBX_SLOT_COUNT];
+	int *source_fds;
+	int is_switching_ids;
+	int control_fd;
+	int error_fd;
+	int status_fd;
+	int old_root;
+	int new_root;
+	pid_t command_pid;
+	int command_status;
+	int is_command_done;
+	uint32_t degraded;
+	mode_t umask_octal;
+	sigset_t signal_mask;
+	void *vectors;
+	struct sbx_error error;
+};
+
+/* view.c */
+int sbx_view_open(struct sbx_view *view, const void *blob, size_t size,
+		  uint32_t magic, size_t max, struct sbx_error *error);
+const void *sbx_records(const struct sbx_view *view, uint32_t kind,
+			size_t *count);
+const char *sbx_string(const struct sbx_view *view, uint32_t offset);
+int sbx_path(const struct sbx_context *ctx, const struct sbx_view *view,
+	     uint32_t slot, uint32_t offset, char out[PATH_MAX]);
+int sbx_check_mounts(const struct sbx_view *view, struct sbx_error *error);
+int sbx_check_string(const struct sbx_view *view, uint32_t offset,
+		     size_t max);
+int sbx_check_slot_path(const struct sbx_view *view, uint32_t slot,
+			uint32_t offset);
+int sbx_check_fail(struct sbx_error *error, uint32_t kind, int err);
+
+/* child.c: runs in the child, does not return */
+void sbx_child_main(struct sbx_context *ctx) __attribute__((noreturn));
+
+/* One effect each; all return 0 or a negative errno and may set
+ * ctx->error.op and ctx->error.detail. */
+int sbx_userns_maps_write(const struct sbx_context *ctx, pid_t pid);
+int sbx_userns_idmap_open(uid_t uid, gid_t gid, uid_t outside_uid,
+			  gid_t outside_gid);
+int sbx_stage_maps(struct sbx_context *ctx);
+int sbx_stage_userns_lock(struct sbx_context *ctx);
+int sbx_stage_timens(struct sbx_context *ctx);
+int sbx_stage_hostname(struct sbx_context *ctx);
+int sbx_stage_loopback(struct sbx_context *ctx);
+int sbx_stage_mounts(struct sbx_context *ctx);
+int sbx_stage_pivot(struct sbx_context *ctx);
+int sbx_stage_session(struct sbx_context *ctx);
+int sbx_stage_chdir(struct sbx_context *ctx);
+int sbx_stage_rlimits(struct sbx_context *ctx);
+int sbx_stage_caps(struct sbx_context *ctx);
+int sbx_stage_no_new_privs(struct sbx_context *ctx);
+int sbx_stage_fds(struct sbx_context *ctx);
+int sbx_stage_landlock(struct sbx_context *ctx);
+int sbx_stage_seccomp(struct sbx_context *ctx);
+int sbx_stage_exec(struct sbx_context *ctx);
+
+/* confine.c */
+int sbx_caps_drop_all(void);
+
+/* sources.c */
+int sbx_sources_open(struct sbx_context *ctx);
+void sbx_sources_close(struct sbx_context *ctx, size_t count);
+int sbx_source_tree(struct sbx_context *ctx, const struct sbx_view *view,
+		    const struct sbx_mount *op, size_t index, int *tree);
+int sbx_tree_attrs(int tree, const struct sbx_mount *op);
+size_t sbx_mount_count(const struct sbx_context *ctx);
+int sbx_mount_has_source(const struct sbx_mount *op);
+int sbx_is_absent(int err);
+
+/* targets.c */
+int sbx_target_open(int root, const char *path, int *fd);
+int sbx_target_make(int root, const char *path, int is_directory,
+		    mode_t mode, int *fd);
+int sbx_parent_open(int root, const char *path, int *parent,
+		    const char **name);
+
+/* mounts.c */
+int sbx_tmpfs_make(uint64_t size_bytes, uint32_t inodes, uint32_t mode_octal,
+		   uint64_t attrs, int *fd);
+
+/* init.c: pid 1 after the fork, does not return */
+void sbx_init_main(struct sbx_context *ctx) __attribute__((noreturn));
+
+/* text.c: async-signal-safe helpers */
+size_t sbx_format_u64(uint64_t value, unsigned int base, char out[24]);
+int sbx_write_all(int fd, const void *data, size_t size);
+int sbx_write_file(int dirfd, const char *path, const char *text);
+
+#endif

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * overlay.c - an overlay of a caller's tree, for writes that stay private.
+ *
+ * Runs in the child as part of mounts.c. Both sides are attached under
+ * scratch names of the new root while the overlay is created, because
+ * overlayfs looks its layers up by path, and detached right after: the
+ * overlay holds private mounts of them.
+ */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "mounts.h"
+#include "sys.h"
+
+/* Names inside the new root while the overlay is made. */
+#define SCRATCH_LOWER ".sbx-lower"
+#define SCRATCH_UPPER ".sbx-upper"
+
+/* Attach @tree to a scratch directory of the new root; closes @tree. */
+static int scratch_attach(int root, const char *name, int tree)
+{
+	int dir = -1;
+	int err = 0;
+
+	if (mkdirat(root, name, 0700) < 0)
+		err = -errno;
+	if (!err)
+		err = sbx_target_open(root, name, &dir);
+	if (!err) {
+		err = sbx_attach_at(tree, dir);
+		close(dir);
+	}
+	close(tree);
+	return err;
+}
+
+static void scratch_detach(int root, const char *path, const char *name)
+{
+	/* never attached if an earlier step failed, and then the run ends */
+	sys_umount2(path, SBX_MNT_DETACH);
+	unlinkat(root, name, AT_REMOVEDIR);
+}
+
+/* The upper side: a tmpfs of its own, or a directory made for this run. */
+static int overlay_upper_attach(const struct sbx_operation *at, mode_t mode)
+{
+	struct sbx_context *ctx = at->ctx;
+	char path[PATH_MAX];
+	int tree = -1;
+	int dir, err;
+
+	if (at->op->upper_slot) {
+		err = sbx_path(ctx, at->view, at->op->upper_slot,
+			       at->op->upper, path);
+		if (err)
+			return err;
+		tree = sys_openat2(ctx->old_root, path + 1, O_PATH,
+				   SBX_RESOLVE_IN_ROOT |
+					   SBX_RESOLVE_NO_SYMLINKS);
+		if (tree < 0)
+			return tree;
+		dir = tree;
+		tree = sys_open_tree(dir, "",
+				     AT_EMPTY_PATH | SBX_OPEN_TREE_CLONE);
+		close(dir);
+		if (tree < 0)
+			return tree;
+	} else {
+		err = sbx_tmpfs_make(at->op->size_bytes, at->op->inodes, 0700,
+				     SBX_MOUNT_ATTR_NOSUID |
+					     SBX_MOUNT_ATTR_NODEV,
+				     &tree);
+		if (err)
+			return err;
+	}
+	err = scratch_attach(ctx->new_root, SCRATCH_UPPER, tree);
+	if (err)
+		return err;
+	/* the merged root shows the mode of the upper directory */
+	if (mkdirat(ctx->new_root, SCRATCH_UPPER "/upper", mode) < 0 ||
+	    mkdirat(ctx->new_root, SCRATCH_UPPER "/work", 0700) < 0)
+		return -errno;
+	return 0;
+}
+
+static int overlay_create(const struct sbx_operation *at, int *fd)
+{
+	int fs = sys_fsopen("overlay");
+	int err;
+
+	if (fs < 0)
+		return fs;
+	err = sys_fsconfig(fs, SBX_FSCONFIG_SET_STRING, "lowerdir",
+			   "/" SCRATCH_LOWER);
+	if (!err)
+		err = sys_fsconfig(fs, SBX_FSCONFIG_SET_STRING, "upperdir",
+				   "/" SCRATCH_UPPER "/upper");
+	if (!err)
+		err = sys_fsconfig(fs, SBX_FSCONFIG_SET_STRING, "workdir",
+				   "/" SCRATCH_UPPER "/work");
+	/* trusted.* attributes are beyond a user namespace; without user.* a
+	 * removed and remade directory is EIO */
+	if (!err)
+		err = sys_fsconfig(fs, SBX_FSCONFIG_SET_FLAG, "userxattr",
+				   NULL);
+	if (err) {
+		close(fs);
+		return err;
+	}
+	return sbx_filesystem_mount(fs, (unsigned int)at->op->attrs, fd);
+}
+
+/**
+ * sbx_overlay_mount - OVERLAY: the source below, private writes above
+ * Context: child.
+ */
+int sbx_overlay_mount(const struct sbx_operation *at)
+{
+	int root = at->ctx->new_root;
+	struct stat st;
+	int lower = -1;
+	int fd = -1;
+	int err = sbx_operation_source(at, &lower);
+
+	if (err)
+		return err;
+	if (fstatat(lower, "", &st, AT_EMPTY_PATH) < 0)
+		err = -errno;
+	else if (!S_ISDIR(st.st_mode))
+		err = -ENOTDIR;
+	if (err) {
+		close(lower);
+		return sbx_mount_fail(at, SBX_PART_SOURCE, err);
+	}
+	err = scratch_attach(root, SCRATCH_LOWER, lower);
+	if (!err)
+		err = overlay_upper_attach(at, st.st_mode & 0777);
+	if (!err)
+		err = overlay_create(at, &fd);
+	/* the overlay keeps private mounts of both sides */
+	scratch_detach(root, "/" SCRATCH_UPPER, SCRATCH_UPPER);
+	scratch_detach(root, "/" SCRATCH_LOWER, SCRATCH_LOWER);
+	return err ? sbx_mount_fail(at, SBX_PART_CREATE, err) : sbx_attach(at, fd);
+}

@@ -1,0 +1,37 @@
+"""Build `sandbox._core`: csrc/ compiled in cffi's API mode, abi3; used at build time only.
+
+`csrc/abi.h` is passed verbatim to `cdef()`, so that C and Python read the same declarations.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cffi import FFI
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = (
+    "text.c view.c plan.c userns.c targets.c sources.c mounts.c overlay.c content.c root.c confine.c landlock.c seccomp.c "
+    "init.c child.c spawn.c"
+).split()
+FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-fstack-protector-strong"]
+HARDENING = ["-D_FORTIFY_SOURCE=2", "-fvisibility=hidden", "-fno-plt"]
+# Development builds stop at a warning; a user's newer compiler must not.
+STRICT = ["-Werror"] if os.environ.get("SANDBOX_BUILD_STRICT") == "1" else []
+
+ffibuilder = FFI()
+ffibuilder.cdef((ROOT / "csrc" / "abi.h").read_text(encoding="utf-8"))
+ffibuilder.set_source(
+    "sandbox._core",
+    '#include "core.h"\n',
+    sources=[f"csrc/{name}" for name in SOURCES],
+    include_dirs=["csrc"],
+    depends=["csrc/abi.h", "csrc/core.h", "csrc/sys.h", "csrc/mounts.h"],
+    extra_compile_args=FLAGS + HARDENING + STRICT,
+    extra_link_args=["-Wl,-z,relro,-z,now"],
+    py_limited_api=True,
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)

@@ -1,0 +1,1 @@
+"""Act: how to start, watch and wait for a Plan and an Invocation."""

@@ -1,0 +1,1 @@
+"""The waist: Plan and Invocation, their bytes and their text."""
