@@ -46,7 +46,8 @@ enum sbx_section_kind {
 };
 
 /* A path is a slot's value followed by a suffix. Values come from the
- * Invocation and are absolute, canonical paths. */
+ * Invocation and are absolute, canonical paths; a mount or a Landlock rule
+ * below a slot without a value does not apply. */
 enum sbx_slot {
 	SBX_SLOT_NONE = 0,		/* the suffix is the absolute path */
 	SBX_SLOT_CWD = 1,		/* the caller's working directory */

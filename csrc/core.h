@@ -128,6 +128,8 @@ int sbx_source_tree(struct sbx_context *ctx, const struct sbx_view *view,
 int sbx_tree_attrs(int tree, const struct sbx_mount *op);
 size_t sbx_mount_count(const struct sbx_context *ctx);
 int sbx_mount_has_source(const struct sbx_mount *op);
+int sbx_mount_applies(const struct sbx_context *ctx,
+		      const struct sbx_mount *op);
 int sbx_is_absent(int err);
 
 /* targets.c */

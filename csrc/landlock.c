@@ -89,6 +89,9 @@ static int rules_add(struct sbx_context *ctx, int ruleset)
 		int err;
 
 		ctx->error.op = (int32_t)i;
+		/* nothing is mounted below a slot without a value */
+		if (rules[i].path_slot && !*ctx->slots[rules[i].path_slot])
+			continue;
 		if (rules[i].kind == SBX_LANDLOCK_PORT) {
 			struct landlock_port port = {
 				.allowed_access = rules[i].access,

@@ -351,6 +351,8 @@ static int view_mount(struct sbx_context *ctx, const struct sbx_view *view,
 	for (i = 0; i < count; i++) {
 		int err;
 
+		if (!sbx_mount_applies(ctx, &ops[i]))
+			continue;
 		at.op = &ops[i];
 		at.index = first + i;
 		ctx->error.op = (int32_t)i;

@@ -218,7 +218,8 @@ static int landlock_check(const struct sbx_view *view, struct sbx_error *error)
 		if (rule->kind == SBX_LANDLOCK_PATH)
 			err = sbx_check_slot_path(view, rule->path_slot,
 						  rule->path);
-		else if (rule->kind != SBX_LANDLOCK_PORT || rule->port > 65535)
+		else if (rule->kind != SBX_LANDLOCK_PORT ||
+			 rule->port > 65535 || rule->path_slot)
 			err = -EINVAL;
 		if (rule->flags & ~(uint32_t)SBX_LANDLOCK_OPTIONAL ||
 		    !rule->access)
@@ -263,8 +264,9 @@ static int rest_check(const struct sbx_view *view, struct sbx_error *error)
 	for (i = 0; i < count; i++) {
 		error->op = (int32_t)i;
 		if (env[i].kind < SBX_ENV_ALLOW || env[i].kind > SBX_ENV_SET ||
-		    !env[i].name || env[i].value_slot >= SBX_SLOT_COUNT ||
+		    env[i].value_slot >= SBX_SLOT_COUNT ||
 		    sbx_check_string(view, env[i].name, PATH_MAX) < 0 ||
+		    !*sbx_string(view, env[i].name) ||
 		    sbx_check_string(view, env[i].value, SIZE_MAX) < 0)
 			return sbx_check_fail(error, SBX_SECTION_ENV, EINVAL);
 	}

@@ -29,6 +29,22 @@ int sbx_mount_has_source(const struct sbx_mount *op)
 }
 
 /**
+ * sbx_mount_applies - whether the caller has what the operation's slots name
+ *
+ * An operation below a slot without a value (no home, a working directory
+ * that is not shown) is none: there is no place it could be about.
+ */
+int sbx_mount_applies(const struct sbx_context *ctx, const struct sbx_mount *op)
+{
+	uint32_t source = sbx_mount_has_source(op) ? op->source_slot :
+		(uint32_t)SBX_SLOT_NONE;
+
+	if (op->target_slot && !*ctx->slots[op->target_slot])
+		return 0;
+	return !source || *ctx->slots[source];
+}
+
+/**
  * sbx_mount_count - mounts of the plan and of the invocation
  */
 size_t sbx_mount_count(const struct sbx_context *ctx)
@@ -222,7 +238,8 @@ static int view_sources_open(struct sbx_context *ctx,
 	for (i = 0; i < count; i++) {
 		int err;
 
-		if (!sbx_mount_has_source(&ops[i]))
+		if (!sbx_mount_has_source(&ops[i]) ||
+		    !sbx_mount_applies(ctx, &ops[i]))
 			continue;
 		ctx->error.op = (int32_t)i;
 		err = source_open(ctx, view, &ops[i],

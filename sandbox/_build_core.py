@@ -12,9 +12,9 @@ from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
-    "text.c view.c plan.c userns.c targets.c sources.c mounts.c overlay.c content.c root.c confine.c landlock.c seccomp.c "
-    "init.c child.c spawn.c"
-).split()
+    "child confine content init landlock mounts overlay plan root seccomp sources spawn targets "
+    "text userns view"
+)
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-fstack-protector-strong"]
 HARDENING = ["-D_FORTIFY_SOURCE=2", "-fvisibility=hidden", "-fno-plt"]
 # Development builds stop at a warning; a user's newer compiler must not.
@@ -25,7 +25,7 @@ ffibuilder.cdef((ROOT / "csrc" / "abi.h").read_text(encoding="utf-8"))
 ffibuilder.set_source(
     "sandbox._core",
     '#include "core.h"\n',
-    sources=[f"csrc/{name}" for name in SOURCES],
+    sources=[f"csrc/{name}.c" for name in SOURCES.split()],
     include_dirs=["csrc"],
     depends=["csrc/abi.h", "csrc/core.h", "csrc/sys.h", "csrc/mounts.h"],
     extra_compile_args=FLAGS + HARDENING + STRICT,

@@ -50,8 +50,10 @@ class UsageError(SandboxError):
 
 
 class PolicyError(SandboxError):
-    """A policy cannot be found, read or made into a plan. Codes: policy.not-found .syntax .unknown-key
-    .value .conflict .filter."""
+    """A policy cannot be found, read or made into a plan.
+
+    Codes: policy.not-found .syntax .unknown-key .value .conflict .path .filter .too-large.
+    """
 
     code = "policy"
 

@@ -54,7 +54,7 @@ def _values(self: Any) -> tuple[Any, ...]:
     return tuple(getattr(self, name) for name in type(self).__record_fields__)
 
 
-def _eq(self: Any, other: object) -> bool:
+def _eq(self: Any, other: object) -> Any:
     if type(self) is not type(other):
         return NotImplemented
     return _values(self) == _values(other)
@@ -110,7 +110,8 @@ def record(cls: type[_T]) -> type[_T]:
     )
     if "__repr__" not in cls.__dict__:
         body["__repr__"] = _repr
-    return type(cls)(cls.__name__, cls.__bases__, body)
+    made: type[_T] = type(cls)(cls.__name__, cls.__bases__, body)  # type: ignore[misc]  # a metaclass call
+    return made
 
 
 def replace(instance: _T, **changes: Any) -> _T:

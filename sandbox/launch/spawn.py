@@ -13,6 +13,8 @@ from sandbox.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Self
+
     from sandbox._core import _CData
 
 _ERROR = struct.Struct("=iiii")
@@ -66,7 +68,7 @@ class Child:
         self.status_fd: int = record.status_fd
         self._is_reaped = False
 
-    def __enter__(self) -> Child:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:

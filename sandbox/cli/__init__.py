@@ -1,0 +1,1 @@
+"""The door: arguments, exit codes, rendering."""

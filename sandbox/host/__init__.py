@@ -1,0 +1,1 @@
+"""The facts: what this machine and this caller can do, and where our files live."""

@@ -1,0 +1,1 @@
+"""The law: policies, their composition, filters, and the plan that comes of them."""

@@ -1,0 +1,366 @@
+"""compile_plan(policy, host) → Plan: the only place that builds a Plan.
+
+Every protection ends here as a part of the plan, or as an error (required and missing), or as a
+note (preferred and missing). Nothing is weakened silently.
+"""
+
+from __future__ import annotations
+
+from sandbox.errors import HostError
+from sandbox.plan.model import (
+    EnvKind,
+    EnvRule,
+    Filter,
+    IdKind,
+    IdMap,
+    Namespace,
+    Plan,
+    PlanFlag,
+    SlotPath,
+)
+from sandbox.policy import landlock
+from sandbox.policy.files import compile_view
+from sandbox.policy.limits import compile_limits
+from sandbox.policy.model import COMMAND_LINE, OFF, PREFER, REQUIRE
+from sandbox.policy.notes import FULL, REDUCED, Effective, dump_json
+from sandbox.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sandbox.host.facts import Host
+    from sandbox.policy.files import View
+    from sandbox.policy.limits import Bounds
+    from sandbox.policy.model import Policy
+    from sandbox.policy.syscalls import CompiledFilter
+
+# capabilities(7), prctl(2): root gets no capabilities from exec or set*id, none are kept over a
+# change of ids, none can be raised as ambient; all of it locked.
+_NOROOT = 0x3
+_NO_SETUID_FIXUP = 0xC
+_KEEP_CAPS_LOCKED = 0x20
+_NO_CAP_AMBIENT_RAISE = 0xC0
+SECUREBITS = _NOROOT | _NO_SETUID_FIXUP | _KEEP_CAPS_LOCKED | _NO_CAP_AMBIENT_RAISE
+
+_NAMESPACE_BITS = {
+    "user": (Namespace.USER, "userns"),
+    "mount": (Namespace.MOUNT, "mountns"),
+    "pid": (Namespace.PID, "pidns"),
+    "net": (Namespace.NET, "netns"),
+    "ipc": (Namespace.IPC, "ipcns"),
+    "uts": (Namespace.UTS, "utsns"),
+    "cgroup": (Namespace.CGROUP, "cgroupns"),
+    "time": (Namespace.TIME, "timens"),
+}
+_INET = frozenset({"inet", "inet6"})
+# A read-only root holds directories, links and a handful of small files.
+_ROOT_BYTES = 1 << 20
+_ROOT_BYTES_WRITABLE = 64 << 20
+
+
+def needed_features(policy: Policy) -> frozenset[str]:
+    """Return the names of the facts that `compile_plan` asks the host for."""
+    isolation = policy.isolation
+    need = {_NAMESPACE_BITS[name][1] for name, demand in isolation.namespaces if demand != OFF}
+    demands = (isolation.landlock_fs, isolation.landlock_net, isolation.landlock_scope)
+    if any(demand != OFF for demand in demands):
+        need.add("landlock")
+    if isolation.seccomp != OFF:
+        need.add("seccomp")
+    if any(rule.mode == "overlay" for rule in policy.filesystem.mounts):
+        need.add("overlay-tmpfs-upper")
+    need.add("idmap")
+    return frozenset(need)
+
+
+def compile_plan(policy: Policy, host: Host) -> Plan:
+    """Return the walls that `policy` builds on this host.
+
+    Errors: HostError(host.missing) for a required protection that the host lacks;
+            PolicyError(policy.path) for a path that does not exist, (policy.filter).
+    """
+    effective: list[Effective] = []
+    namespaces = _namespaces(policy, host, effective)
+    walls = _landlock(policy, host, effective)
+    view = compile_view(policy, host)
+    bounds = compile_limits(policy)
+    compiled = _filter(policy, host, effective)
+    effective += _simple(policy)
+    effective += bounds.effective
+    id_maps = (
+        IdMap(IdKind.UID, policy.process.uid, host.outside_uid),
+        IdMap(IdKind.GID, policy.process.gid, host.outside_gid),
+    )
+    is_fixed_root = policy.filesystem.root == "tmpfs-ro"
+    return Plan(
+        flags=_flags(policy, namespaces, has_landlock=walls.is_on),
+        namespaces=namespaces,
+        id_maps=id_maps,
+        uid=policy.process.uid,
+        gid=policy.process.gid,
+        mounts=view.mounts,
+        rlimits=bounds.rlimits,
+        hostname=policy.process.hostname.encode() if namespaces & Namespace.UTS else b"",
+        root_size_bytes=_ROOT_BYTES if is_fixed_root else _ROOT_BYTES_WRITABLE,
+        securebits=SECUREBITS,
+        landlock_fs=walls.fs,
+        landlock_net=walls.net,
+        landlock_scoped=walls.scoped,
+        landlock_min_abi=walls.min_abi,
+        landlock=view.landlock if walls.fs else (),
+        filters=(Filter(compiled.code),) if compiled else (),
+        proof_nr=compiled.proof_nr if compiled else -1,
+        proof_errno=compiled.proof_errno if compiled else 0,
+        env=_env(policy),
+        protect=view.protect,
+        supervise=bounds.supervise,
+        notes=_notes(policy, host, effective, view, bounds, compiled),
+        rules=_rules(policy),
+    )
+
+
+def _missing(policy: Policy, key: str, reason: str, remedy: str) -> HostError:
+    return HostError(
+        f"{key} is required ({policy.origin(key)}) and this host lacks it: {reason}",
+        hint=remedy,
+        protection=key,
+        reason=reason,
+    )
+
+
+def _namespaces(policy: Policy, host: Host, effective: list[Effective]) -> Namespace:
+    """Return the namespaces to make; a network that the policy shares is no gap."""
+    bits = Namespace(0)
+    for name, demand in policy.isolation.namespaces:
+        key = f"isolation.namespaces.{name}"
+        bit, feature = _NAMESPACE_BITS[name]
+        by = f"CLONE_NEW{'NS' if name == 'mount' else name.upper()}"
+        if name == "net" and policy.network.mode == "host":
+            note = f"the network is the host's ({policy.origin('network.mode')})"
+            effective.append(Effective(key, demand, OFF, "", note))
+        elif demand == OFF:
+            effective.append(Effective(key, OFF, OFF, ""))
+        elif feature in host.features:
+            bits |= bit
+            effective.append(Effective(key, demand, "on", by))
+        else:
+            reason = host.reason(feature) or "the kernel does not offer it"
+            if demand == REQUIRE:
+                raise _missing(
+                    policy, key, reason, "see `sandbox doctor` for what this host offers"
+                )
+            effective.append(Effective(key, demand, OFF, "", reason))
+    return bits
+
+
+def _flags(policy: Policy, namespaces: Namespace, *, has_landlock: bool) -> PlanFlag:
+    flags = PlanFlag.NO_NEW_PRIVS
+    for is_set, flag in (
+        (policy.filesystem.root == "tmpfs-ro", PlanFlag.ROOT_READONLY),
+        (not policy.isolation.nested_userns, PlanFlag.LOCK_USERNS),
+        (policy.network.has_loopback and bool(namespaces & Namespace.NET), PlanFlag.LOOPBACK),
+        (policy.process.tty == "setsid", PlanFlag.NEW_SESSION),
+        (policy.process.on_main_exit == "wait-all", PlanFlag.WAIT_ALL),
+        (has_landlock, PlanFlag.LANDLOCK),
+        (bool(namespaces & Namespace.TIME), PlanFlag.ZERO_CLOCKS),
+    ):
+        if is_set:
+            flags |= flag
+    return flags
+
+
+@record
+class _Walls:
+    """What Landlock will handle."""
+
+    fs: int
+    net: int
+    scoped: int
+    min_abi: int
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a ruleset at all."""
+        return bool(self.fs or self.net or self.scoped)
+
+
+def _landlock(policy: Policy, host: Host, effective: list[Effective]) -> _Walls:
+    isolation = policy.isolation
+    abi = min(host.landlock_abi, landlock.ABI_KNOWN)
+    no_net = None
+    if policy.syscalls.socket_families & _INET or policy.network.mode == "host":
+        no_net = "the policy admits internet sockets, which it would refuse"
+    is_fs = _has_wall(
+        policy, host, effective, "fs", isolation.landlock_fs, isolation.landlock_min_abi
+    )
+    is_net = _has_wall(
+        policy, host, effective, "net", isolation.landlock_net, landlock.ABI_NET, no_net
+    )
+    is_scoped = _has_wall(
+        policy, host, effective, "scope", isolation.landlock_scope, landlock.ABI_SCOPE
+    )
+    needs = (
+        (is_fs, isolation.landlock_min_abi),
+        (is_net, landlock.ABI_NET),
+        (is_scoped, landlock.ABI_SCOPE),
+    )
+    # Rights were cut to the ABI seen here; a kernel with a lower one would refuse them.
+    return _Walls(
+        fs=landlock.handled_fs(abi) if is_fs else 0,
+        net=landlock.NET_BIND_TCP | landlock.NET_CONNECT_TCP if is_net else 0,
+        scoped=landlock.SCOPE_ABSTRACT_UNIX_SOCKET | landlock.SCOPE_SIGNAL if is_scoped else 0,
+        min_abi=abi if any(is_on for is_on, _ in needs) else 0,
+    )
+
+
+def _has_wall(
+    policy: Policy,
+    host: Host,
+    effective: list[Effective],
+    name: str,
+    demand: str,
+    abi: int,
+    obstacle: str | None = None,
+) -> bool:
+    """Say whether this part of Landlock is used, and report it."""
+    key = f"isolation.landlock.{name}"
+    if demand == OFF or obstacle is not None:
+        effective.append(Effective(key, demand, OFF, "", obstacle))
+        return False
+    if host.landlock_abi >= abi:
+        effective.append(Effective(key, demand, "on", f"Landlock ABI {host.landlock_abi}"))
+        return True
+    reason = host.reason("landlock") or (
+        f"the kernel's Landlock has ABI {host.landlock_abi}, and ABI {abi} is needed"
+    )
+    if demand == REQUIRE:
+        remedy = "Linux 5.13 or newer with landlock among lsm= at boot; or a policy that prefers it"
+        raise _missing(policy, key, reason, remedy)
+    effective.append(Effective(key, demand, OFF, "", reason))
+    return False
+
+
+def _filter(policy: Policy, host: Host, effective: list[Effective]) -> CompiledFilter | None:
+    key = "isolation.seccomp"
+    demand = policy.isolation.seccomp
+    if demand == OFF:
+        effective.append(Effective(key, OFF, OFF, ""))
+        return None
+    if "seccomp" not in host.features:
+        reason = host.reason("seccomp") or "the kernel has no seccomp filters"
+        if demand == REQUIRE:
+            raise _missing(policy, key, reason, "a kernel with CONFIG_SECCOMP_FILTER=y")
+        effective.append(Effective(key, demand, OFF, "", reason))
+        return None
+    from sandbox.policy.syscalls import compile_filter  # a policy may do without a filter
+
+    compiled = compile_filter(policy.syscalls, host.arch)
+    effective.append(Effective(key, demand, "on", f"seccomp, {len(compiled.code) // 8} steps"))
+    return compiled
+
+
+def _simple(policy: Policy) -> list[Effective]:
+    """Report what needs nothing of the host that the spawn does not prove."""
+    isolation = policy.isolation
+    nested = OFF if isolation.nested_userns else REQUIRE
+    note = None
+    if isolation.nested_userns:
+        note = f"allowed by {policy.origin('isolation.nested_userns')}"
+    locked = Effective(
+        "isolation.nested_userns",
+        nested,
+        OFF if isolation.nested_userns else "on",
+        "" if isolation.nested_userns else "max_user_namespaces = 0, and the filter",
+        note,
+    )
+    no_record = "refused calls leave no record in this version"
+    return [
+        Effective("isolation.no_new_privs", isolation.no_new_privs, "on", "PR_SET_NO_NEW_PRIVS"),
+        Effective("process.capabilities", REQUIRE, "on", "all sets empty, securebits locked"),
+        locked,
+        Effective("audit.denials", policy.audit.denials, OFF, "", no_record),
+    ]
+
+
+def _env(policy: Policy) -> tuple[EnvRule, ...]:
+    """Return the rules in the order in which they decide: the first value for a name counts.
+
+    A value of the command line comes before the caller's own, which comes before the policy's.
+    """
+    rules = [
+        EnvRule(EnvKind.SET, name.encode("utf-8", "surrogateescape"), value)
+        for name, value in policy.env.forced
+    ]
+    rules += [
+        EnvRule(EnvKind.ALLOW, name.encode("utf-8", "surrogateescape"), SlotPath(b""))
+        for name in policy.env.allow
+    ]
+    rules += [
+        EnvRule(EnvKind.SET, name.encode("utf-8", "surrogateescape"), value)
+        for name, value in policy.env.set
+    ]
+    return tuple(rules)
+
+
+def _notes(
+    policy: Policy,
+    host: Host,
+    effective: list[Effective],
+    view: View,
+    bounds: Bounds,
+    compiled: CompiledFilter | None,
+) -> bytes:
+    gaps = [item for item in effective if item.wanted == PREFER and item.got == OFF and item.note]
+    texts = [f"{item.name}: {item.note}" for item in gaps]
+    outside = host.reason("outside-id")
+    if outside is not None:
+        texts.append(f"the command runs as the caller's own id {host.outside_uid}: {outside}")
+    walls = [item for item in gaps if item.name.startswith("isolation.")]
+    data: dict[str, Any] = {
+        "policy": {
+            "name": policy.name,
+            "sha256": policy.sha256,
+            "files": [{"path": path, "sha256": digest} for path, digest in policy.files],
+        },
+        "tier": REDUCED if walls else FULL,
+        "effective": {
+            item.name: {"wanted": item.wanted, "got": item.got, "by": item.by, "note": item.note}
+            for item in effective
+        },
+        "limits": {
+            item.name: {
+                "requested": item.requested,
+                "enforced_by": item.enforced_by,
+                "scope": item.scope,
+            }
+            for item in bounds.notes
+        },
+        "overrides": [
+            {"key": item.key, "value": item.value, "was": item.was, "origin": item.origin}
+            for item in policy.overrides
+        ],
+        "calls": {
+            "allowed": len(compiled.allowed) if compiled else 0,
+            "known": compiled.known if compiled else 0,
+        },
+        "groups": list(policy.filesystem.groups),
+        "notes": [*texts, *view.notes, *bounds.texts],
+    }
+    return dump_json(data)
+
+
+def _rules(policy: Policy) -> bytes:
+    """Return the table that explains a refusal: rule id → key, place, and what would lift it."""
+    table = {}
+    for rule in policy.syscalls.rules:
+        key = f"syscalls.rules.{rule.name}"
+        table[key] = {"key": key, "origin": rule.origin, "fix": None, "why": rule.why}
+    for name in ("denied", "unknown", "foreign_abi", "socket_families"):
+        key = f"syscalls.{name}"
+        table[key] = {"key": key, "origin": policy.origin(key), "fix": None, "why": ""}
+    for hidden in policy.filesystem.hide:
+        key = f"filesystem.hide[{hidden.path.text()}]"
+        fix = None if hidden.origin == COMMAND_LINE else f"remove it at {hidden.origin}"
+        table[key] = {"key": key, "origin": hidden.origin, "fix": fix, "why": ""}
+    return dump_json(table)

@@ -1,0 +1,366 @@
+"""Parsed TOML → layer: every value checked against the schema, every value with its place.
+
+A layer maps a schema key to (value, origin), and for collections to {member: (value, origin)}, so
+that layers merge without knowing what they hold.
+"""
+
+from __future__ import annotations
+
+from sandbox.errors import PolicyError
+from sandbox.policy import values
+from sandbox.policy.model import HideRule, Symlink
+from sandbox.policy.schema import DEMANDS, LATER_KEYS, SCHEMA, TABLES
+from sandbox.policy.syscall_model import parse_action
+from sandbox.text import escape, quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from sandbox.plan.model import SlotPath
+    from sandbox.policy.parsed_cache import Parsed
+    from sandbox.policy.schema import Key
+
+    Layer = dict[str, Any]
+    Path = tuple[str | int, ...]
+
+NOT_YET = "is not available in this version"
+
+
+def read_layer(label: str, parsed: Parsed) -> Layer:
+    """Return the layer that a policy file states; `label` stands for the file in places.
+
+    Errors: PolicyError(policy.unknown-key) with the nearest name, (policy.value), both with place.
+    """
+    reader = Reader(label, parsed)
+    reader.read_table((), parsed.data)
+    if "schema" not in reader.layer:
+        raise PolicyError(
+            f"{label}:1: the key schema is missing",
+            hint="a policy file starts with: schema = 1",
+            code="policy.value",
+            key="schema",
+        )
+    return reader.layer
+
+
+class Reader:
+    """One file on its way to a layer."""
+
+    def __init__(self, label: str, parsed: Parsed) -> None:
+        self.layer: Layer = {}
+        self._label = label
+        self._places = parsed.places
+
+    def place(self, path: Path) -> str:
+        """Return `file:line` of the value at `path`."""
+        return f"{self._label}:{self._places.get(path, (1, 1))[0]}"
+
+    def error(
+        self, path: Path, problem: str, hint: str | None = None, code: str = "policy.value"
+    ) -> PolicyError:
+        """Return an error about the value at `path`."""
+        line, column = self._places.get(path, (1, 1))
+        return PolicyError(
+            f"{self._label}:{line}: {_dotted(path)}: {problem}",
+            hint=hint,
+            code=code,
+            file=self._label,
+            line=line,
+            column=column,
+            key=_dotted(path),
+        )
+
+    def expected(self, path: Path, form: str, got: Any, known: tuple[str, ...] = ()) -> PolicyError:
+        """Return the error for a value of the wrong type or form."""
+        near = values.nearest(got, list(known)) if isinstance(got, str) and known else None
+        hint = f"did you mean {near}?" if near else None
+        return self.error(path, f"expected {form}, got {_shown(got)}", hint)
+
+    def unknown(self, path: Path, known: list[str]) -> PolicyError:
+        """Return the error for a key that the format does not have."""
+        near = values.nearest(str(path[-1]), known)
+        problem = f"there is no such key{f'; did you mean {near}?' if near else ''}"
+        return self.error(path, problem, f"keys here: {', '.join(known)}", "policy.unknown-key")
+
+    def read_table(self, path: Path, table: dict[str, Any]) -> None:
+        """Read the keys of one table of the schema into the layer."""
+        for name, value in table.items():
+            here = (*path, name)
+            dotted = "" if "." in name else ".".join(map(str, here))
+            key = SCHEMA.get(dotted)
+            if key is not None:
+                self.layer[dotted] = _READERS[key.kind](self, here, key, value)
+            elif dotted in LATER_KEYS:
+                self._read_later(here, value)
+            elif dotted not in TABLES:
+                raise self.unknown(here, _siblings(path))
+            elif not isinstance(value, dict):
+                raise self.expected(here, "a table", value)
+            else:
+                self.read_table(here, value)
+
+    def _read_later(self, path: Path, value: Any) -> None:
+        """Accept an empty list of what cannot be given yet: it says what holds anyway."""
+        if value != []:
+            raise self.error(path, f"this key {NOT_YET}", "remove the line")
+
+    def text(self, path: Path, value: Any, form: str = "a string") -> str:
+        """Return `value` if it is a string without NUL."""
+        if not isinstance(value, str) or "\0" in value:
+            raise self.expected(path, form, value)
+        return value
+
+    def texts(self, path: Path, value: Any, form: str = "an array of strings") -> list[str]:
+        """Return `value` if it is an array of strings, none of them twice."""
+        if not isinstance(value, list):
+            raise self.expected(path, form, value)
+        for index, member in enumerate(value):
+            self.text((*path, index), member)
+            if member in value[:index]:
+                raise self.error((*path, index), f"{quote(member)} stands twice")
+        return value
+
+    def choice(
+        self, path: Path, value: Any, choices: tuple[str, ...], later: tuple[str, ...] = ()
+    ) -> str:
+        """Return `value` if it is one of `choices`."""
+        if isinstance(value, str) and value in choices:
+            return value
+        allowed = " or ".join(f'"{choice}"' for choice in choices)
+        if isinstance(value, str) and value in later:
+            raise self.error(path, f"{quote(value)} {NOT_YET}", f"possible now: {allowed}")
+        raise self.expected(path, allowed, value, choices)
+
+    def slot_path(self, path: Path, value: Any) -> SlotPath:
+        """Return the path that `value` means."""
+        found = values.parse_path(value) if isinstance(value, str) else None
+        if found is None:
+            raise self.expected(path, values.PATH_FORM, value)
+        return found
+
+    def action(self, path: Path, value: Any) -> Any:
+        """Return the filter's answer that `value` names."""
+        try:
+            return parse_action(self.text(path, value, 'an action such as "errno:EPERM"'))
+        except PolicyError as error:
+            if "line" in error.fields:
+                raise
+            raise self.error(path, error.message, error.hint) from error
+
+
+def _dotted(path: Path) -> str:
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f"{'.' if text else ''}{escape(part)}"
+    return text
+
+
+def _shown(value: Any) -> str:
+    """Return `value` as TOML writes it, or its type where that would be long."""
+    if isinstance(value, str):
+        return quote(value if len(value) <= 60 else value[:57] + "...")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "an array"
+    return str(value)[:60]
+
+
+def _siblings(path: Path) -> list[str]:
+    """Return the names that may stand in the table at `path`."""
+    prefix = "".join(f"{part}." for part in path)
+    names = [key[len(prefix) :].split(".")[0] for key in SCHEMA if key.startswith(prefix)]
+    return list(dict.fromkeys(names))
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _read_choice(reader: Reader, path: Path, key: Key, value: Any) -> Any:
+    return reader.choice(path, value, key.choices, key.later), reader.place(path)
+
+
+def _read_bool(reader: Reader, path: Path, _key: Key, value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise reader.expected(path, "true or false", value)
+    return value, reader.place(path)
+
+
+def _read_int(reader: Reader, path: Path, key: Key, value: Any) -> Any:
+    if not _is_int(value) or not key.low <= value <= key.high:
+        form = f"{key.low}" if key.low == key.high else f"a number from {key.low} to {key.high}"
+        raise reader.expected(path, form, value)
+    return value, reader.place(path)
+
+
+def _read_text(reader: Reader, path: Path, _key: Key, value: Any) -> Any:
+    text = reader.text(path, value)
+    if path == ("process", "hostname") and not is_hostname(text):
+        raise reader.expected(path, HOSTNAME_FORM, value)
+    return text, reader.place(path)
+
+
+HOSTNAME_FORM = "a host name: 1 to 64 letters, digits, dots and hyphens"
+
+
+def is_hostname(text: str) -> bool:
+    """Say whether `text` can be a host name (sethostname(2): at most 64 bytes)."""
+    rest = text.replace("-", "a").replace(".", "a")
+    return 0 < len(text) <= 64 and text.isascii() and rest.isalnum()
+
+
+def _read_extends(reader: Reader, path: Path, _key: Key, value: Any) -> Any:
+    names = reader.texts(path, value)
+    if len(names) > 1:
+        raise reader.error(path, f"more than one parent {NOT_YET}", "name one policy")
+    return (names[0] if names else ""), reader.place(path)
+
+
+def _read_action(reader: Reader, path: Path, _key: Key, value: Any) -> Any:
+    return reader.action(path, value), reader.place(path)
+
+
+def _read_measure(reader: Reader, path: Path, key: Key, value: Any) -> Any:
+    """Read a size, a duration or a count; `none` is no bound where the key may have none."""
+    form, parse = MEASURES[key.kind]
+    number = None
+    if value == "none" and key.may_be_none:
+        return None, reader.place(path)
+    if isinstance(value, str):
+        number = parse(value)
+    elif _is_int(value) and key.kind != "duration":
+        number = parse(str(value))
+    if number is None or number < key.low:
+        least = f" of at least {key.low}" if key.low else ""
+        none = ' or "none"' if key.may_be_none else ""
+        raise reader.expected(path, f"{form}{least}{none}", value)
+    return number, reader.place(path)
+
+
+MEASURES: dict[str, tuple[str, Callable[[str], int | None]]] = {
+    "size": (values.SIZE_FORM, values.parse_size),
+    "duration": (values.DURATION_FORM, values.parse_duration_ms),
+    "count": ("a number", values.parse_count),
+}
+
+
+def _read_names(reader: Reader, path: Path, key: Key, value: Any) -> Any:
+    members = {}
+    for index, name in enumerate(reader.texts(path, value)):
+        here = (*path, index)
+        if key.choices and name not in key.choices:
+            _check_member(reader, here, key, name)
+        elif path == ("env", "allow"):
+            bare = name.removesuffix("*")
+            if "*" in bare or not values.is_env_name(bare):
+                raise reader.expected(here, "a variable's name, which may end in *", name)
+        elif not name:
+            raise reader.expected(here, "a name", name)
+        members[name] = (name, reader.place(here))
+    return members
+
+
+def _check_member(reader: Reader, path: Path, key: Key, name: str) -> None:
+    """Refuse a name that is none of the choices; rare socket families have a table of their own."""
+    if path[:2] == ("syscalls", "socket_families"):
+        from sandbox.policy.condition_names import SOCKET_FAMILIES  # every name of the kernel
+
+        if name in SOCKET_FAMILIES:
+            return
+        raise reader.expected(path, "a socket family", name, tuple(SOCKET_FAMILIES))
+    reader.choice(path, name, key.choices)
+
+
+def _read_paths(reader: Reader, path: Path, _key: Key, value: Any) -> Any:
+    members = {}
+    for index, text in enumerate(reader.texts(path, value)):
+        here = (*path, index)
+        if set(text) & set("*?["):
+            raise reader.error(here, f"a pattern {NOT_YET}", "name each path")
+        where = reader.slot_path(here, text)
+        members[where] = (HideRule(where, reader.place(here)), reader.place(here))
+    return members
+
+
+def _table(reader: Reader, path: Path, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise reader.expected(path, "a table", value)
+    return value
+
+
+def _read_env(reader: Reader, path: Path, _key: Key, value: Any) -> Any:
+    members = {}
+    for name, text in _table(reader, path, value).items():
+        here = (*path, name)
+        if not values.is_env_name(name):
+            raise reader.error(here, "not a variable's name")
+        parsed = values.parse_env_value(reader.text(here, text))
+        if parsed is None:
+            form = "a string in which a variable such as ${HOME} stands only at the start"
+            raise reader.expected(here, form, text)
+        members[name] = (parsed, reader.place(here))
+    return members
+
+
+def _read_symlinks(reader: Reader, path: Path, _key: Key, value: Any) -> Any:
+    members = {}
+    for name, target in _table(reader, path, value).items():
+        here = (*path, name)
+        where = values.normalise(name)
+        if where in (None, "/"):
+            raise reader.error(here, "a link's own path must be absolute, without variables")
+        if not reader.text(here, target):
+            raise reader.expected(here, "the path that the link points to", target)
+        members[where] = (Symlink(str(where), target, reader.place(here)), reader.place(here))
+    return members
+
+
+def _read_demands(reader: Reader, path: Path, key: Key, value: Any) -> Any:
+    members = {}
+    for name, demand in _table(reader, path, value).items():
+        here = (*path, name)
+        if name not in key.choices:
+            raise reader.unknown(here, list(key.choices))
+        members[name] = (reader.choice(here, demand, DEMANDS), reader.place(here))
+    return members
+
+
+def _read_rules(reader: Reader, path: Path, _key: Key, value: Any) -> Any:
+    from sandbox.policy.read_entries import read_rules  # few policies state rules of their own
+
+    return read_rules(reader, path, _table(reader, path, value))
+
+
+def _read_mounts(reader: Reader, path: Path, _key: Key, value: Any) -> Any:
+    from sandbox.policy.read_entries import read_mounts
+
+    return read_mounts(reader, path, value)
+
+
+_READERS: dict[str, Callable[[Reader, Path, Key, Any], Any]] = {
+    "demand": _read_choice,
+    "choice": _read_choice,
+    "bool": _read_bool,
+    "int": _read_int,
+    "text": _read_text,
+    "extends": _read_extends,
+    "action": _read_action,
+    "size": _read_measure,
+    "duration": _read_measure,
+    "count": _read_measure,
+    "names": _read_names,
+    "paths": _read_paths,
+    "env": _read_env,
+    "symlinks": _read_symlinks,
+    "demands": _read_demands,
+    "rules": _read_rules,
+    "mounts": _read_mounts,
+}

@@ -1,0 +1,1 @@
+"""Run: policy and launch together. `prepare()` decides, `execute()` runs and supervises."""

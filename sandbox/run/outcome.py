@@ -1,0 +1,122 @@
+"""How an ended run becomes its Result: reason, who ended it, limits, usage."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from sandbox.launch.result import Limit, Result, Usage
+from sandbox.launch.spawn import DEGRADED_PROC_BIND
+from sandbox.plan.encode import run_digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sandbox.run.relay import Relay
+    from sandbox.run.request import Prepared
+    from sandbox.run.supervise import Ending
+
+_SIGKILL, _SIGXCPU, _SIGXFSZ, _SIGSYS = 9, 24, 25, 31
+_CAUSES = {"timeout": "timeout", "memory": "oom", "output": "limit"}
+_CAUSE_LIMIT = {"timeout": "wall", "memory": "memory", "output": "output"}
+_SIGNAL_LIMIT = {_SIGXCPU: "cpu", _SIGXFSZ: "file_size"}
+
+
+def facts_of(prepared: Prepared) -> dict[str, Any]:
+    """Return the members of Result that the plan's notes already hold."""
+    notes = json.loads(prepared.plan.notes) if prepared.plan.notes else {}
+    return {
+        "policy": notes.get("policy"),
+        "overrides": tuple(notes.get("overrides", ())),
+        "effective": notes.get("effective"),
+        "tier": notes.get("tier"),
+        "limits": tuple(
+            (name, Limit(item["requested"], item["enforced_by"], item["scope"]))
+            for name, item in notes.get("limits", {}).items()
+        ),
+    }
+
+
+def ended(
+    prepared: Prepared,
+    ending: Ending,
+    relay: Relay | None,
+    known: dict[str, Any],
+    *,
+    was_user: bool,
+) -> Result:
+    """Return the Result of a command that ran."""
+    status = ending.status
+    exit_code, signal = (None, _SIGKILL) if status is None else _split(status.wait_status)
+    reason, ended_by = _reason(ending, signal, was_user=was_user)
+    facts = facts_of(prepared)
+    hit = _CAUSE_LIMIT.get(ending.cause) or _SIGNAL_LIMIT.get(signal or 0)
+    facts["limits"] = tuple(
+        (name, Limit(limit.requested, *_keeper(name, limit, relay), hit=name == hit))
+        for name, limit in facts["limits"]
+    )
+    if status is not None and status.degraded & DEGRADED_PROC_BIND:
+        facts["effective"] = {
+            **(facts["effective"] or {}),
+            "filesystem.proc": {
+                "wanted": "prefer",
+                "got": "the caller's /proc, read-only",
+                "by": "bind mount",
+                "note": "a fresh /proc was refused: the outer container masks parts of its own",
+            },
+        }
+    return Result(
+        reason=reason,
+        ended_by=ended_by,
+        exit_code=exit_code,
+        signal=signal,
+        plan_digest=run_digest(prepared.plan, prepared.invocation),
+        usage=_usage(ending, relay),
+        **known,
+        **facts,
+    )
+
+
+def _keeper(name: str, limit: Limit, relay: Relay | None) -> tuple[str, str]:
+    """Output on a terminal is not counted, and the result says so."""
+    if name == "output" and relay is None:
+        return "none", limit.scope
+    return limit.enforced_by, limit.scope
+
+
+def _split(wait_status: int) -> tuple[int | None, int | None]:
+    code = os.waitstatus_to_exitcode(wait_status)
+    return (code, None) if code >= 0 else (None, -code)
+
+
+def _reason(ending: Ending, signal: int | None, *, was_user: bool) -> tuple[str, str]:
+    if ending.cause:
+        return _CAUSES[ending.cause], "sandbox"
+    if ending.status is None:
+        return "signaled", "user"  # pid 1 was killed from outside
+    if signal is None:
+        return "exited", "user" if was_user else "command"
+    if signal == _SIGSYS:
+        return "policy", "kernel"
+    if signal in _SIGNAL_LIMIT:
+        return "limit", "kernel"
+    return "signaled", "user" if was_user else "command"
+
+
+def _usage(ending: Ending, relay: Relay | None) -> Usage:
+    status = ending.status
+    counted: dict[str, Any] = {}
+    if relay is not None:
+        counted = {"output_bytes": relay.total_bytes, "output_truncated": relay.is_truncated}
+    if status is None:
+        return Usage(wall_ms=ending.wall_ms, **counted)
+    return Usage(
+        wall_ms=ending.wall_ms,
+        user_ms=status.user_us // 1000,
+        sys_ms=status.system_us // 1000,
+        max_rss_bytes=status.max_rss_kib * 1024,
+        memory_peak_bytes=ending.memory_peak_bytes,
+        switches=status.switches,
+        **counted,
+    )

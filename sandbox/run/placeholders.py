@@ -1,0 +1,197 @@
+"""Placeholders for absent protected paths: made before a run, counted, collected after it.
+
+Inside, a placeholder is covered by /dev/null; on the host it is an empty file of mode 0444 for the
+length of the run. A journal in the runtime directory names each run's placeholders, so that two
+runs in one directory share them and the next run collects those of a run that was killed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+
+from sandbox.host.paths import runtime_dir
+from sandbox.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+_MODE = 0o444
+
+
+@record
+class Entry:
+    """One placeholder: its path, and the inode that was made (0, 0: not known)."""
+
+    path: bytes
+    dev: int = 0
+    ino: int = 0
+
+
+def _process_key(pid: int) -> str | None:
+    """`pid starttime`, which no later process shares (proc_pid_stat(5), field 22)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return f"{pid} {int(fields[19])}"
+
+
+def _open_parent(path: bytes) -> int:
+    """The directory of `path` as a descriptor; no component may be a symbolic link."""
+    fd = os.open(b"/", os.O_PATH | os.O_DIRECTORY)
+    for part in os.path.dirname(path).split(b"/"):
+        if not part:
+            continue
+        try:
+            step = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = step
+    return fd
+
+
+def _make(path: bytes) -> Entry | None:
+    """Make the placeholder; None where it cannot or need not be made.
+
+    Where the caller may not create it, the command may not either: it has the same rights.
+    """
+    try:
+        parent = _open_parent(path)
+    except OSError:
+        return None
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        fd = os.open(os.path.basename(path), flags, _MODE, dir_fd=parent)
+    except FileExistsError:
+        found = os.stat(os.path.basename(path), dir_fd=parent, follow_symlinks=False)
+        return Entry(path, found.st_dev, found.st_ino)
+    except OSError:
+        return None
+    finally:
+        os.close(parent)
+    try:
+        os.fchmod(fd, _MODE)
+        made = os.fstat(fd)
+    finally:
+        os.close(fd)
+    return Entry(path, made.st_dev, made.st_ino)
+
+
+def _remove(entry: Entry) -> None:
+    """Remove the placeholder if it still is the empty file that was made."""
+    try:
+        parent = _open_parent(entry.path)
+    except OSError:
+        return  # its directory is gone, and it with it
+    name = os.path.basename(entry.path)
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        is_ours = entry.ino == 0 or (found.st_dev, found.st_ino) == (entry.dev, entry.ino)
+        is_empty = stat.S_ISREG(found.st_mode) and found.st_size == 0
+        if is_ours and is_empty and stat.S_IMODE(found.st_mode) == _MODE:
+            os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        return  # somebody removed it already
+    finally:
+        os.close(parent)
+
+
+class Placeholders:
+    """The placeholders of one run; a context manager that gives them back."""
+
+    def __init__(self, paths: tuple[bytes, ...], run_id: str) -> None:
+        self._paths = paths
+        self._run_id = run_id
+        self._entries: tuple[Entry, ...] = ()
+
+    def __enter__(self) -> Self:
+        if self._paths:
+            folder = runtime_dir("placeholders")
+            with _locked(folder):
+                _collect(folder)
+                self._write(folder, tuple(Entry(path) for path in self._paths))
+                made = [_make(path) for path in self._paths]
+                self._entries = tuple(entry for entry in made if entry is not None)
+                self._write(folder, self._entries)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if not self._paths:
+            return
+        folder = runtime_dir("placeholders")
+        with _locked(folder):
+            os.unlink(os.path.join(folder, self._run_id))
+            _drop(folder, self._entries)
+
+    @property
+    def covered(self) -> frozenset[bytes]:
+        """The paths that exist now and are to be covered inside."""
+        return frozenset(entry.path for entry in self._entries)
+
+    def _write(self, folder: str, entries: tuple[Entry, ...]) -> None:
+        lines = [_process_key(os.getpid()) or "0 0"]
+        lines += [f"{entry.dev} {entry.ino} {entry.path.hex()}" for entry in entries]
+        path = os.path.join(folder, self._run_id)
+        temporary = f"{path}.new"
+        with open(temporary, "w", encoding="ascii") as file:
+            file.write("\n".join(lines) + "\n")
+        os.rename(temporary, path)
+
+
+class _locked:  # noqa: N801  # reads as a phrase: with _locked(folder)
+    """An exclusive lock on the journal directory."""
+
+    def __init__(self, folder: str) -> None:
+        self._fd = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+
+    def __exit__(self, *_exc: object) -> None:
+        os.close(self._fd)
+
+
+def _journals(folder: str) -> Iterator[tuple[str, str, tuple[Entry, ...]]]:
+    """Yield path, process key and entries of every journal; a broken one names nothing."""
+    for name in os.listdir(folder):
+        if name == "lock":
+            continue
+        path = os.path.join(folder, name)
+        try:
+            with open(path, encoding="ascii") as file:
+                key, *rows = file.read().splitlines()
+            entries = []
+            for row in rows:
+                dev, ino, path_hex = row.split()
+                entries.append(Entry(bytes.fromhex(path_hex), int(dev), int(ino)))
+        except (OSError, ValueError):
+            key, entries = "", []
+        yield path, key, tuple(entries)
+
+
+def _is_alive(key: str) -> bool:
+    pid, _space, _start = key.partition(" ")
+    return pid.isdigit() and _process_key(int(pid)) == key
+
+
+def _drop(folder: str, entries: tuple[Entry, ...]) -> None:
+    """Remove the placeholders that no living run still counts on."""
+    held = {
+        entry.path for _path, key, others in _journals(folder) if _is_alive(key) for entry in others
+    }
+    for entry in entries:
+        if entry.path not in held:
+            _remove(entry)
+
+
+def _collect(folder: str) -> None:
+    """Give back what runs left that ended without doing so."""
+    for path, key, entries in list(_journals(folder)):
+        if not _is_alive(key):
+            os.unlink(path)
+            _drop(folder, entries)

@@ -1,0 +1,108 @@
+"""Where the command runs: the slots' values and the working directory inside."""
+
+from __future__ import annotations
+
+import os
+
+from sandbox.errors import UsageError
+from sandbox.host.paths import home_dir
+from sandbox.plan.model import EnvKind, MountKind, Slot
+from sandbox.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sandbox.plan.model import Plan
+    from sandbox.policy.model import Policy
+
+_SHOWING = (MountKind.BIND, MountKind.OVERLAY, MountKind.TMPFS, MountKind.MKDIR)
+
+
+@record
+class Places:
+    """Slot values, the working directory inside, and what the user should know about it."""
+
+    slots: tuple[bytes, ...]
+    cwd: bytes
+    notes: tuple[str, ...] = ()
+
+
+def caller_slots() -> list[bytes]:
+    """Return the caller's absolute, canonical directories, in the order of Slot.
+
+    Errors: UsageError where the working directory was deleted.
+    """
+    try:
+        cwd = os.getcwdb()
+    except FileNotFoundError as error:
+        raise UsageError(
+            "the working directory no longer exists",
+            hint="change to a directory that does",
+            code="usage.no-cwd",
+        ) from error
+    slots = [b""] * len(Slot)
+    slots[Slot.CWD] = cwd
+    slots[Slot.HOME] = _canonical(os.fsencode(home_dir()))
+    slots[Slot.TMP] = _canonical(os.environb.get(b"TMPDIR") or b"/tmp")
+    slots[Slot.RUNTIME] = _canonical(os.environb.get(b"XDG_RUNTIME_DIR", b""))
+    return slots
+
+
+def _canonical(path: bytes) -> bytes:
+    """The real path of an existing absolute directory, else b""."""
+    if not path.startswith(b"/"):
+        return b""
+    real = os.path.realpath(path)
+    return real if os.path.isdir(real) and real != b"/" else b""
+
+
+def is_within(path: bytes, parent: bytes) -> bool:
+    """Whether `path` is `parent` or below it; both absolute and canonical."""
+    return parent in (path, b"/") or path.startswith(parent + b"/")
+
+
+def sandbox_home(plan: Plan) -> bytes:
+    """The home inside: the value that the plan gives HOME, else /."""
+    for rule in plan.env:
+        if rule.kind is EnvKind.SET and rule.name == b"HOME" and not rule.value.slot:
+            return rule.value.path
+    return b"/"
+
+
+def find_places(policy: Policy, plan: Plan) -> Places:
+    """Decide which directories the plan's slots name and where the command starts.
+
+    A working directory that is /, the home, or an ancestor of it is not mounted by a policy's
+    ${CWD}: that would show far more than a working tree. The command then starts in its own home.
+    """
+    slots = caller_slots()
+    cwd = slots[Slot.CWD]
+    notes: list[str] = []
+    wants_cwd = any(op.target.slot is Slot.CWD for op in plan.mounts)
+    is_too_wide = is_within(slots[Slot.HOME] or b"/", cwd)
+    if wants_cwd and is_too_wide:
+        slots[Slot.CWD] = b""
+    inside = policy.process.chdir
+    if inside is None:
+        inside = cwd if _is_shown(plan, slots, cwd) else _fallback(plan, slots)
+        if wants_cwd and is_too_wide and inside != cwd:
+            shown = os.fsdecode(cwd)
+            notes.append(
+                f"{shown} is not shown inside, since it holds your home; the command starts in "
+                f"{os.fsdecode(inside)} (--rw . shows it)"
+            )
+    return Places(tuple(slots), inside, tuple(notes))
+
+
+def _is_shown(plan: Plan, slots: list[bytes], path: bytes) -> bool:
+    values = tuple(slots)
+    return any(
+        op.kind in _SHOWING
+        and (op.target.slot is Slot.NONE or values[op.target.slot])
+        and is_within(path, op.target.resolve(values))
+        for op in plan.mounts
+    )
+
+
+def _fallback(plan: Plan, slots: list[bytes]) -> bytes:
+    home = sandbox_home(plan)
+    return home if _is_shown(plan, slots, home) else b"/"

@@ -1,0 +1,1 @@
+"""What the tests share: the ordinary user, the program under test, looking for leaks."""

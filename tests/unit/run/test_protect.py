@@ -1,0 +1,127 @@
+"""Protected paths: what covers them, pins, placeholders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sandbox.plan.model import (
+    MountAttr,
+    MountKind,
+    MountOp,
+    Protect,
+    ProtectKind,
+    Slot,
+    SlotPath,
+)
+from sandbox.run.protect import Protection, plan_protection
+
+CWD = SlotPath(b"", Slot.CWD)
+READ_WRITE = MountOp(MountKind.BIND, CWD, CWD)
+
+
+def below_cwd(path: bytes, kind: ProtectKind = ProtectKind.READONLY) -> Protect:
+    """A protected path of the working directory."""
+    return Protect(kind, SlotPath(path, Slot.CWD))
+
+
+def protection(
+    tree: Path, *items: Protect, mounts: tuple[MountOp, ...] = (READ_WRITE,)
+) -> Protection:
+    """What protects `items` where `mounts` show `tree` as the working directory."""
+    return plan_protection(items, mounts, slots(tree))
+
+
+def slots(tree: Path) -> tuple[bytes, ...]:
+    """Slots whose working directory is `tree`."""
+    return (b"", os.fsencode(tree), b"", b"", b"", b"")
+
+
+def test_an_existing_path_is_read_only_and_its_parents_are_pinned(tmp_path: Path) -> None:
+    """.git becomes a mount point, so that it cannot be renamed from under its hooks."""
+    (tmp_path / ".git/hooks").mkdir(parents=True)
+    found = protection(tmp_path, below_cwd(b"/.git/hooks"))
+    git = os.fsencode(tmp_path / ".git")
+    rows = [(op.kind, op.target.path, bool(op.attrs & MountAttr.RDONLY)) for op in found.mounts]
+    assert rows == [
+        (MountKind.SELF, git, False),
+        (MountKind.SELF, git + b"/hooks", True),
+    ]
+    assert found.placeholders == ()
+
+
+def test_an_absent_path_gets_a_placeholder_where_its_parent_exists(tmp_path: Path) -> None:
+    """A missing ancestor is never made."""
+    found = protection(tmp_path, below_cwd(b"/.mcp.json"), below_cwd(b"/.git/hooks"))
+    path = os.fsencode(tmp_path / ".mcp.json")
+    assert found.placeholders == ((path, path),)
+    assert [op.kind for op in found.mounts] == [MountKind.MASK]
+
+
+def test_a_hidden_path_is_masked(tmp_path: Path) -> None:
+    """Credentials are not shown at all."""
+    (tmp_path / ".ssh").mkdir()
+    found = protection(tmp_path, below_cwd(b"/.ssh", ProtectKind.HIDDEN))
+    assert [op.kind for op in found.mounts] == [MountKind.MASK]
+
+
+def test_a_protected_parent_covers_what_is_below_it(tmp_path: Path) -> None:
+    """Below a read-only directory nothing can be created: no placeholder is needed there."""
+    (tmp_path / ".vscode").mkdir()
+    found = protection(tmp_path, below_cwd(b"/.vscode"), below_cwd(b"/.vscode/settings.json"))
+    assert found.placeholders == ()
+
+
+def test_a_symbolic_link_is_reported(tmp_path: Path) -> None:
+    """It cannot be mounted on, and the caller is told."""
+    (tmp_path / "CLAUDE.md").symlink_to("AGENTS.md")
+    found = protection(tmp_path, below_cwd(b"/CLAUDE.md"))
+    assert found.links == (os.fsencode(tmp_path / "CLAUDE.md"),)
+
+
+def test_a_slot_without_a_value_protects_nothing(tmp_path: Path) -> None:
+    """A working directory that is not shown needs no protection."""
+    found = plan_protection((below_cwd(b"/.git/hooks"),), (READ_WRITE,), (b"",) * 6)
+    assert (found.mounts, found.placeholders) == ((), ())
+
+
+def test_what_no_mount_shows_needs_no_protection(tmp_path: Path) -> None:
+    """A home that is not in the view is left alone."""
+    (tmp_path / ".ssh").mkdir()
+    found = protection(tmp_path, below_cwd(b"/.ssh", ProtectKind.HIDDEN), mounts=())
+    assert (found.mounts, found.placeholders) == ((), ())
+
+
+def test_a_read_only_mount_still_hides_credentials(tmp_path: Path) -> None:
+    """Read-only is enough for what must not change, not for what must not be read."""
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".bashrc").touch()
+    shown = MountOp(MountKind.BIND, CWD, CWD, attrs=MountAttr.RDONLY)
+    items = (below_cwd(b"/.ssh", ProtectKind.HIDDEN), below_cwd(b"/.bashrc"))
+    found = protection(tmp_path, *items, mounts=(shown,))
+    assert [op.kind for op in found.mounts] == [MountKind.MASK]
+
+
+def test_a_tree_shown_elsewhere_is_protected_there(tmp_path: Path) -> None:
+    """--bind HOME:/mnt/h must not uncover the keys below another name."""
+    (tmp_path / ".ssh").mkdir()
+    moved = MountOp(MountKind.BIND, SlotPath(b"/mnt/h"), CWD)
+    found = protection(tmp_path, below_cwd(b"/.ssh", ProtectKind.HIDDEN), mounts=(moved,))
+    assert [op.target.path for op in found.mounts] == [b"/mnt/h/.ssh"]
+
+
+def test_a_more_specific_mount_has_its_own_say(tmp_path: Path) -> None:
+    """What the user mounts on a protected place is not covered by it."""
+    (tmp_path / ".vscode").mkdir()
+    over = MountOp(MountKind.TMPFS, SlotPath(os.fsencode(tmp_path / ".vscode")))
+    found = protection(tmp_path, below_cwd(b"/.vscode"), mounts=(READ_WRITE, over))
+    assert found.mounts == ()
+
+
+def test_a_file_in_the_place_of_a_directory_is_frozen(tmp_path: Path) -> None:
+    """In a linked worktree .git is a file that says where the hooks are."""
+    (tmp_path / ".git").write_text("gitdir: /elsewhere")
+    found = protection(tmp_path, below_cwd(b"/.git/hooks"))
+    assert [(op.kind, op.target.path) for op in found.mounts] == [
+        (MountKind.SELF, os.fsencode(tmp_path / ".git"))
+    ]
