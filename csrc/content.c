@@ -59,7 +59,6 @@ static int file_cover(const struct sbx_operation *at)
 	if (err)
 		return sbx_mount_fail(at, SBX_PART_CONTENT, err);
 	tree = sys_open_tree(root, SCRATCH_FILE, SBX_OPEN_TREE_CLONE);
-	unlinkat(root, SCRATCH_FILE, 0);
 	if (tree < 0)
 		return sbx_mount_fail(at, SBX_PART_SOURCE, tree);
 	err = sbx_tree_attrs(tree, &op);
@@ -67,7 +66,11 @@ static int file_cover(const struct sbx_operation *at)
 		close(tree);
 		return sbx_mount_fail(at, SBX_PART_ATTRS, err);
 	}
-	return sbx_attach(at, tree);
+	err = sbx_attach(at, tree);
+	/* only now: what has no name any more cannot be attached (ENOENT) */
+	if (!err && unlinkat(root, SCRATCH_FILE, 0) < 0)
+		err = sbx_mount_fail(at, SBX_PART_CONTENT, -errno);
+	return err;
 }
 
 /**

@@ -105,23 +105,23 @@ class EventLog:
         """Whether an event at `level` would be written."""
         return not self._is_broken and LEVELS[level] >= LEVELS[self._level]
 
-    def debug(self, event: str, **fields: Any) -> None:
+    def debug(self, event: str, /, **fields: Any) -> None:
         """Write a step."""
         self._write("debug", event, fields)
 
-    def info(self, event: str, **fields: Any) -> None:
+    def info(self, event: str, /, **fields: Any) -> None:
         """Write a summary."""
         self._write("info", event, fields)
 
-    def warning(self, event: str, **fields: Any) -> None:
+    def warning(self, event: str, /, **fields: Any) -> None:
         """Write something that was weakened."""
         self._write("warning", event, fields)
 
-    def error(self, event: str, **fields: Any) -> None:
+    def error(self, event: str, /, **fields: Any) -> None:
         """Write a failure."""
         self._write("error", event, fields)
 
-    def event(self, name: str, **fields: Any) -> None:
+    def event(self, name: str, /, **fields: Any) -> None:
         """Write an event of a run: one that ends in `.failed` is an error, the others summaries."""
         self._write("error" if name.endswith(".failed") else "info", name, fields)
 

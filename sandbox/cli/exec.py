@@ -134,7 +134,9 @@ def _prepare(parsed: Parsed, missing: tuple[str, ...]) -> Prepared:
     return prepared
 
 
-def _hold(prepared: Prepared, log: EventLog | None, *, is_captured: bool) -> tuple[Result, dict[str, str]]:
+def _hold(
+    prepared: Prepared, log: EventLog | None, *, is_captured: bool
+) -> tuple[Result, dict[str, str]]:
     """Run; return the result and, where it is captured, the output as JSON members."""
     from sandbox.run.execute import execute
 
@@ -169,8 +171,13 @@ def _report_failure(
     result = failed(error, run_id=new_run_id(), started=utc_text(started_s))
     if log is not None:
         duration_ms = int((time.time() - started_s) * 1000)
-        fields = {"policy": parsed.last("policy", "default"), "duration_ms": duration_ms}
-        log.event("run.failed", run_id=result.run_id, **{**error.to_data(), **fields})
+        fields = {
+            **error.to_data(),
+            "run_id": result.run_id,
+            "policy": parsed.last("policy", "default"),
+            "duration_ms": duration_ms,
+        }
+        log.event("run.failed", **fields)
     _deliver(result, {}, sink, is_json=parsed.has("json"))
 
 

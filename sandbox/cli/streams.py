@@ -6,7 +6,6 @@ import errno
 import os
 import stat
 import sys
-from contextlib import suppress
 
 from sandbox.errors import StateError, UsageError
 from sandbox.record import record
@@ -48,9 +47,10 @@ def write_all(number: int, content: bytes) -> None:
 
 def say(text: str) -> None:
     """Write `text` and a newline to stderr; one that is closed or full is not an error of ours."""
-    # There is nobody left to tell; the exit code still says how it ended.
-    with suppress(OSError):
+    try:
         write_all(2, text.encode("utf-8", "backslashreplace") + b"\n")
+    except OSError:
+        return  # there is nobody left to tell; the exit code still says how it ended
 
 
 def show(text: str) -> None:

@@ -98,6 +98,4 @@ def cgroup_limits(
             "the hierarchies are v1, and none is delegated to you",
             fallback,
         )
-    return CgroupLimits(
-        False, "", "no cgroup has the controllers memory, pids and cpu", fallback
-    )
+    return CgroupLimits(False, "", "no cgroup has the controllers memory, pids and cpu", fallback)

@@ -53,17 +53,16 @@ def state_dir(*parts: str) -> str:
 
 
 def runtime_dir(*parts: str) -> str:
-    """Return the directory `parts` of what lives as long as a login, made if need be.
+    """Return the directory `parts` of what lives as long as a run, made if need be.
 
-    Shape:  below $XDG_RUNTIME_DIR; without it below /run for root, else one per user in /tmp.
+    Shape:  below $XDG_RUNTIME_DIR; without it in our state directory: a fixed name in /tmp could
+            be taken by another user first.
     Errors: StateError where it cannot be made or another user owns it.
     """
     base = os.environ.get("XDG_RUNTIME_DIR", "")
-    if base.startswith("/") and os.path.isdir(base):
+    if base.startswith("/") and os.access(base, os.W_OK | os.X_OK):
         return _make(base, _NAME, *parts)
-    if os.getuid() == 0:
-        return _make("/run", _NAME, *parts)
-    return _make("/tmp", f"{_NAME}-{os.getuid()}", *parts)  # noqa: S108  # checked by _check
+    return state_dir("run", *parts)
 
 
 def _make(base: str, name: str, *parts: str) -> str:

@@ -79,8 +79,8 @@ _STAGES: dict[Stage, Words] = {
 _LANDLOCK_MISSING: Words = (
     "the kernel has no Landlock: {why}",
     (
-        "it needs Linux 5.13 with `landlock` among the boot parameter lsm=; a policy goes on without"
-        ' it where it says isolation.landlock.fs = "prefer"'
+        "it needs Linux 5.13 with `landlock` in the boot parameter lsm=; a policy does without it"
+        ' where it says isolation.landlock.fs = "prefer"'
     ),
 )
 _SPECIAL: dict[tuple[Stage, int], Words] = {

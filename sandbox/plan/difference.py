@@ -6,6 +6,7 @@ Law: the difference is empty exactly where the plans agree in everything that en
 from __future__ import annotations
 
 from sandbox.plan.explain import MOUNT_ROWS
+from sandbox.plan.model import SlotPath
 from sandbox.record import fields_of, to_data
 from sandbox.text import escape
 
@@ -13,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sandbox.plan.model import MountOp, Plan, SlotPath
+    from sandbox.plan.model import MountOp, Plan
 
 _OUTSIDE_DIGEST = frozenset({"notes", "rules", "fingerprint"})
 _OUTSIDE_RECORD = frozenset({"origin"})
@@ -21,6 +22,8 @@ _OUTSIDE_RECORD = frozenset({"origin"})
 
 def _plain(value: Any) -> str:
     """A value as compact text; records as their fields that enter the digest."""
+    if isinstance(value, SlotPath):
+        return value.text()
     data = to_data(value)
     if isinstance(data, dict):
         kept = [f"{key}={item}" for key, item in data.items() if key not in _OUTSIDE_RECORD]
@@ -31,9 +34,10 @@ def _plain(value: Any) -> str:
 def _mount_text(op: MountOp) -> str:
     exact = [
         f"{name}={_plain(getattr(op, name))}"
-        for name in ("source", "flags", "attrs", "size_bytes", "inodes", "mode_octal", "upper")
+        for name in ("source", "flags", "attrs", "size_bytes", "inodes", "upper")
         if getattr(op, name)
     ]
+    exact.append(f"mode={op.mode_octal:04o}")
     if op.data:
         exact.append(f"data={op.data!r}")
     return f"{op.kind.name.lower()}: {MOUNT_ROWS[op.kind](op)} ({', '.join(exact)})"

@@ -222,9 +222,9 @@ def _limits(plan: Plan) -> list[str]:
 
 def _layers(known: dict[str, Any]) -> list[str]:
     """What was wanted and is missing; why stands in the notes."""
-    weak = [
-        escape(name) for name, entry in known.get("effective", {}).items() if _is_weaker(entry)
-    ]
+    if "effective" not in known:
+        return ["the plan does not say what was wanted"]
+    weak = [escape(name) for name, entry in known["effective"].items() if _is_weaker(entry)]
     tier = [f"tier {escape(str(known['tier']))}"] if known.get("tier") else []
     if not weak:
         return [*tier, "all wanted layers available on this host"]
@@ -346,7 +346,7 @@ def explain_text(plan: Plan, digest: str = "", *, notes: tuple[str, ...] = ()) -
             lines.append(f"    {row['name']:<22} {row['stops']} ({row['since']})")
     off = [row["name"] for row in data["protections"] if not row["on"]]
     if off:
-        lines += ["", *_wrap("not used", [", ".join(off)])]
+        lines += ["", *_wrap("not used", off)]
     lines += ["", "  the view, in the order in which it is built", *_mount_lines(data)]
     lines += _protected_lines(data)
     return "\n".join(lines) + "\n"

@@ -21,7 +21,7 @@ from sandbox.plan.model import (
 from sandbox.policy import landlock
 from sandbox.policy.files import compile_view
 from sandbox.policy.limits import compile_limits
-from sandbox.policy.model import COMMAND_LINE, OFF, PREFER, REQUIRE
+from sandbox.policy.model import COMMAND_LINE, OFF, REQUIRE
 from sandbox.policy.notes import FULL, REDUCED, Effective, dump_json
 from sandbox.record import record
 
@@ -150,7 +150,7 @@ def _namespaces(policy: Policy, host: Host, effective: list[Effective]) -> Names
                 raise _missing(
                     policy, key, reason, "see `sandbox doctor` for what this host offers"
                 )
-            effective.append(Effective(key, demand, OFF, "", reason))
+            effective.append(Effective(key, demand, OFF, "", reason, is_gap=True))
     return bits
 
 
@@ -237,7 +237,7 @@ def _has_wall(
     if demand == REQUIRE:
         remedy = "Linux 5.13 or newer with landlock among lsm= at boot; or a policy that prefers it"
         raise _missing(policy, key, reason, remedy)
-    effective.append(Effective(key, demand, OFF, "", reason))
+    effective.append(Effective(key, demand, OFF, "", reason, is_gap=True))
     return False
 
 
@@ -251,7 +251,7 @@ def _filter(policy: Policy, host: Host, effective: list[Effective]) -> CompiledF
         reason = host.reason("seccomp") or "the kernel has no seccomp filters"
         if demand == REQUIRE:
             raise _missing(policy, key, reason, "a kernel with CONFIG_SECCOMP_FILTER=y")
-        effective.append(Effective(key, demand, OFF, "", reason))
+        effective.append(Effective(key, demand, OFF, "", reason, is_gap=True))
         return None
     from sandbox.policy.syscalls import compile_filter  # a policy may do without a filter
 
@@ -311,7 +311,7 @@ def _notes(
     bounds: Bounds,
     compiled: CompiledFilter | None,
 ) -> bytes:
-    gaps = [item for item in effective if item.wanted == PREFER and item.got == OFF and item.note]
+    gaps = [item for item in effective if item.is_gap]
     texts = [f"{item.name}: {item.note}" for item in gaps]
     outside = host.reason("outside-id")
     if outside is not None:

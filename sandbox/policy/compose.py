@@ -8,22 +8,15 @@ at the keyboard is the authority; what they replaced is listed in `Policy.overri
 from __future__ import annotations
 
 from sandbox.errors import UsageError
+from sandbox.policy.model import Flag
 from sandbox.policy.schema import COLLECTIONS, SCHEMA
-from sandbox.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sandbox.policy.model import Policy
-    from sandbox.policy.read import Layer
+    from sandbox.policy.reader import Layer
 
-
-@record
-class Flag:
-    """One flag of the command line: its key (ro, rw, net, limit …), its value, and as typed."""
-
-    key: str
-    value: str
-    text: str
+__all__ = ["Flag", "apply_flags", "merge"]
 
 
 def merge(parent: Layer, child: Layer) -> Layer:

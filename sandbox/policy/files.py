@@ -91,7 +91,7 @@ def compile_view(policy: Policy, host: Host) -> View:
             builder.mount(rule)
     if "@toolchains" in filesystem.groups:
         builder.toolchains(policy.origin("filesystem.groups[@toolchains]"))
-    own = system.system_mounts(policy, tuple(builder.targets))
+    own = system.system_mounts(policy, frozenset(builder.targets))
     origins = {name: policy.origin(f"filesystem.protect[{name}]") for name in filesystem.protect}
     protect = protections(filesystem.protect, builder.writable_roots, origins)
     access = system.system_access(policy, own) | builder.access
@@ -122,7 +122,7 @@ class _Builder:
         self.access: dict[SlotPath, int] = {}
         self.notes: list[str] = []
         self.writable_roots: list[SlotPath] = []
-        self.targets: list[SlotPath] = []
+        self.targets: set[SlotPath] = set()
         self._host = host
         self._rules = rules
         self._overlays = 0
@@ -173,7 +173,7 @@ class _Builder:
                         origin=rule.origin,
                     )
                 )
-                self.targets.append(where)
+                self.targets.add(where)
         self.access[rule.path] = landlock.rights_of("ro", is_noexec=rule.is_noexec)
 
     def hide(self, rule: HideRule) -> None:
@@ -220,7 +220,7 @@ class _Builder:
 
     def _add(self, op: MountOp, rights: int) -> None:
         self.ops.append(op)
-        self.targets.append(op.target)
+        self.targets.add(op.target)
         self.access[op.target] = rights
 
     def _flags(self, rule: MountRule) -> MountFlag:

@@ -20,8 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox.policy.compose import Flag
-    from sandbox.policy.model import Policy
+    from sandbox.policy.model import Flag, Policy
 
 _LIMIT_FIELDS = {
     "wall": "wall_ms",

@@ -61,7 +61,7 @@ def compile_limits(policy: Policy) -> Bounds:
     supervise = _supervised(policy, notes)
     if limits.memory_bytes is not None and limits.demand("memory") == REQUIRE:
         rlimits.append(_capped(RLIMIT_DATA, limits.memory_bytes, texts, "memory"))
-    effective = _unheld(policy, notes, texts)
+    effective = _unheld(policy, notes)
     return Bounds(tuple(rlimits), supervise, tuple(notes), effective, tuple(texts))
 
 
@@ -106,7 +106,7 @@ def _supervised(policy: Policy, notes: list[LimitNote]) -> tuple[tuple[Supervise
     return tuple(sorted(found))
 
 
-def _unheld(policy: Policy, notes: list[LimitNote], texts: list[str]) -> tuple[Effective, ...]:
+def _unheld(policy: Policy, notes: list[LimitNote]) -> tuple[Effective, ...]:
     """Report what only a cgroup could hold; refuse where the policy requires it."""
     limits = policy.limits
     notes.append(LimitNote("swap", limits.swap_bytes, "none", "tree"))
@@ -123,7 +123,5 @@ def _unheld(policy: Policy, notes: list[LimitNote], texts: list[str]) -> tuple[E
                 protection=key,
             )
         note = _NO_CGROUP if demand == PREFER else None
-        effective.append(Effective(key, demand, OFF, "", note))
-    if wanted["limits.tree"] == PREFER:
-        texts.append("cpu time is limited for each process, not summed: there is no cgroup")
+        effective.append(Effective(key, demand, OFF, "", note, is_gap=note is not None))
     return tuple(effective)

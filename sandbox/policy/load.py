@@ -17,7 +17,7 @@ from sandbox.policy.resolve import resolve
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sandbox.policy.model import Policy
-    from sandbox.policy.read import Layer
+    from sandbox.policy.reader import Layer
 
 _DEPTH_MAX = 8
 

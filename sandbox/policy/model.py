@@ -161,6 +161,15 @@ class Audit:
 
 
 @record
+class Flag:
+    """One flag of the command line: its key (ro, rw, net, limit …), its value, and as typed."""
+
+    key: str
+    value: str
+    text: str
+
+
+@record
 class Override:
     """A value that a flag replaced: its key, the new and the old value as text."""
 

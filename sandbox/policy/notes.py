@@ -17,13 +17,18 @@ REDUCED = "reduced"  # … or a preferred one is missing
 
 @record
 class Effective:
-    """One protection: what was wanted (require, prefer, off), what was got, by which means."""
+    """One protection: what was wanted (require, prefer, off), what was got, by which means.
+
+    Shape: `is_gap` where the host lacks it; a protection that the policy itself has no use for
+           (ports, where internet sockets are admitted) is off without being a gap.
+    """
 
     name: str
     wanted: str
     got: str
     by: str
     note: str | None = None
+    is_gap: bool = False
 
 
 @record

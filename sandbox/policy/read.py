@@ -9,23 +9,18 @@ from __future__ import annotations
 from sandbox.errors import PolicyError
 from sandbox.policy import values
 from sandbox.policy.model import HideRule, Symlink
+from sandbox.policy.read_entries import read_mounts, read_rules
+from sandbox.policy.reader import NOT_YET, Reader
 from sandbox.policy.schema import DEMANDS, LATER_KEYS, SCHEMA, TABLES
-from sandbox.policy.syscall_model import parse_action
-from sandbox.text import escape, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from sandbox.plan.model import SlotPath
     from sandbox.policy.parsed_cache import Parsed
+    from sandbox.policy.reader import Layer, Path
     from sandbox.policy.schema import Key
-
-    Layer = dict[str, Any]
-    Path = tuple[str | int, ...]
-
-NOT_YET = "is not available in this version"
 
 
 def read_layer(label: str, parsed: Parsed) -> Layer:
@@ -34,7 +29,7 @@ def read_layer(label: str, parsed: Parsed) -> Layer:
     Errors: PolicyError(policy.unknown-key) with the nearest name, (policy.value), both with place.
     """
     reader = Reader(label, parsed)
-    reader.read_table((), parsed.data)
+    _read_table(reader, (), parsed.data)
     if "schema" not in reader.layer:
         raise PolicyError(
             f"{label}:1: the key schema is missing",
@@ -45,132 +40,24 @@ def read_layer(label: str, parsed: Parsed) -> Layer:
     return reader.layer
 
 
-class Reader:
-    """One file on its way to a layer."""
-
-    def __init__(self, label: str, parsed: Parsed) -> None:
-        self.layer: Layer = {}
-        self._label = label
-        self._places = parsed.places
-
-    def place(self, path: Path) -> str:
-        """Return `file:line` of the value at `path`."""
-        return f"{self._label}:{self._places.get(path, (1, 1))[0]}"
-
-    def error(
-        self, path: Path, problem: str, hint: str | None = None, code: str = "policy.value"
-    ) -> PolicyError:
-        """Return an error about the value at `path`."""
-        line, column = self._places.get(path, (1, 1))
-        return PolicyError(
-            f"{self._label}:{line}: {_dotted(path)}: {problem}",
-            hint=hint,
-            code=code,
-            file=self._label,
-            line=line,
-            column=column,
-            key=_dotted(path),
-        )
-
-    def expected(self, path: Path, form: str, got: Any, known: tuple[str, ...] = ()) -> PolicyError:
-        """Return the error for a value of the wrong type or form."""
-        near = values.nearest(got, list(known)) if isinstance(got, str) and known else None
-        hint = f"did you mean {near}?" if near else None
-        return self.error(path, f"expected {form}, got {_shown(got)}", hint)
-
-    def unknown(self, path: Path, known: list[str]) -> PolicyError:
-        """Return the error for a key that the format does not have."""
-        near = values.nearest(str(path[-1]), known)
-        problem = f"there is no such key{f'; did you mean {near}?' if near else ''}"
-        return self.error(path, problem, f"keys here: {', '.join(known)}", "policy.unknown-key")
-
-    def read_table(self, path: Path, table: dict[str, Any]) -> None:
-        """Read the keys of one table of the schema into the layer."""
-        for name, value in table.items():
-            here = (*path, name)
-            dotted = "" if "." in name else ".".join(map(str, here))
-            key = SCHEMA.get(dotted)
-            if key is not None:
-                self.layer[dotted] = _READERS[key.kind](self, here, key, value)
-            elif dotted in LATER_KEYS:
-                self._read_later(here, value)
-            elif dotted not in TABLES:
-                raise self.unknown(here, _siblings(path))
-            elif not isinstance(value, dict):
-                raise self.expected(here, "a table", value)
-            else:
-                self.read_table(here, value)
-
-    def _read_later(self, path: Path, value: Any) -> None:
-        """Accept an empty list of what cannot be given yet: it says what holds anyway."""
-        if value != []:
-            raise self.error(path, f"this key {NOT_YET}", "remove the line")
-
-    def text(self, path: Path, value: Any, form: str = "a string") -> str:
-        """Return `value` if it is a string without NUL."""
-        if not isinstance(value, str) or "\0" in value:
-            raise self.expected(path, form, value)
-        return value
-
-    def texts(self, path: Path, value: Any, form: str = "an array of strings") -> list[str]:
-        """Return `value` if it is an array of strings, none of them twice."""
-        if not isinstance(value, list):
-            raise self.expected(path, form, value)
-        for index, member in enumerate(value):
-            self.text((*path, index), member)
-            if member in value[:index]:
-                raise self.error((*path, index), f"{quote(member)} stands twice")
-        return value
-
-    def choice(
-        self, path: Path, value: Any, choices: tuple[str, ...], later: tuple[str, ...] = ()
-    ) -> str:
-        """Return `value` if it is one of `choices`."""
-        if isinstance(value, str) and value in choices:
-            return value
-        allowed = " or ".join(f'"{choice}"' for choice in choices)
-        if isinstance(value, str) and value in later:
-            raise self.error(path, f"{quote(value)} {NOT_YET}", f"possible now: {allowed}")
-        raise self.expected(path, allowed, value, choices)
-
-    def slot_path(self, path: Path, value: Any) -> SlotPath:
-        """Return the path that `value` means."""
-        found = values.parse_path(value) if isinstance(value, str) else None
-        if found is None:
-            raise self.expected(path, values.PATH_FORM, value)
-        return found
-
-    def action(self, path: Path, value: Any) -> Any:
-        """Return the filter's answer that `value` names."""
-        try:
-            return parse_action(self.text(path, value, 'an action such as "errno:EPERM"'))
-        except PolicyError as error:
-            if "line" in error.fields:
-                raise
-            raise self.error(path, error.message, error.hint) from error
-
-
-def _dotted(path: Path) -> str:
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
+def _read_table(reader: Reader, path: Path, table: dict[str, Any]) -> None:
+    """Read the keys of one table of the schema into the layer."""
+    for name, value in table.items():
+        here = (*path, name)
+        dotted = "" if "." in name else ".".join(map(str, here))
+        key = SCHEMA.get(dotted)
+        if key is not None:
+            reader.layer[dotted] = _READERS[key.kind](reader, here, key, value)
+        elif dotted in LATER_KEYS:
+            # An empty list of what cannot be given yet says what holds anyway.
+            if value != []:
+                raise reader.error(here, f"this key {NOT_YET}", "remove the line")
+        elif dotted not in TABLES:
+            raise reader.unknown(here, _siblings(path))
+        elif not isinstance(value, dict):
+            raise reader.expected(here, "a table", value)
         else:
-            text += f"{'.' if text else ''}{escape(part)}"
-    return text
-
-
-def _shown(value: Any) -> str:
-    """Return `value` as TOML writes it, or its type where that would be long."""
-    if isinstance(value, str):
-        return quote(value if len(value) <= 60 else value[:57] + "...")
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict):
-        return "a table"
-    if isinstance(value, list):
-        return "an array"
-    return str(value)[:60]
+            _read_table(reader, here, value)
 
 
 def _siblings(path: Path) -> list[str]:
@@ -334,14 +221,10 @@ def _read_demands(reader: Reader, path: Path, key: Key, value: Any) -> Any:
 
 
 def _read_rules(reader: Reader, path: Path, _key: Key, value: Any) -> Any:
-    from sandbox.policy.read_entries import read_rules  # few policies state rules of their own
-
     return read_rules(reader, path, _table(reader, path, value))
 
 
 def _read_mounts(reader: Reader, path: Path, _key: Key, value: Any) -> Any:
-    from sandbox.policy.read_entries import read_mounts
-
     return read_mounts(reader, path, value)
 
 

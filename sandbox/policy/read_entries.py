@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sandbox.plan.model import SlotPath
-    from sandbox.policy.read import Path, Reader
+    from sandbox.policy.reader import Path, Reader
 
 # Which keys a mode has besides path and mode; another one would silently do nothing.
 _KEYS_OF_MODE = {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sandbox.policy.find import Source
-    from sandbox.policy.read import Layer
+    from sandbox.policy.reader import Layer
 
 
 class _Layer:

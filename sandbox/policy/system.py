@@ -66,7 +66,7 @@ def home_inside(policy: Policy) -> bytes:
     return value.path
 
 
-def system_mounts(policy: Policy, targets: tuple[SlotPath, ...]) -> list[MountOp]:
+def system_mounts(policy: Policy, targets: frozenset[SlotPath]) -> list[MountOp]:
     """Return the operations that no rule states; `targets` are the mounts of the rules."""
     ops = [*_devices(policy, targets), *_proc(policy), *_names(policy, targets)]
     ops += _links(policy, targets)
@@ -104,7 +104,7 @@ def _is_within(path: SlotPath, ancestor: SlotPath) -> bool:
     return path == ancestor or path.path.startswith(base)
 
 
-def _devices(policy: Policy, targets: tuple[SlotPath, ...]) -> Iterator[MountOp]:
+def _devices(policy: Policy, targets: frozenset[SlotPath]) -> Iterator[MountOp]:
     for name in policy.filesystem.dev:
         node = SlotPath(b"/dev/" + name.encode())
         yield MountOp(
@@ -170,7 +170,7 @@ def _proc(policy: Policy) -> Iterator[MountOp]:
         )
 
 
-def _names(policy: Policy, targets: tuple[SlotPath, ...]) -> Iterator[MountOp]:
+def _names(policy: Policy, targets: frozenset[SlotPath]) -> Iterator[MountOp]:
     """Name the one id; where the whole of /etc is shown, leave the host's other files."""
     files = {"passwd": _passwd(policy), "group": _group(policy)}
     if _ETC not in targets:
@@ -200,7 +200,7 @@ def _group(policy: Policy) -> bytes:
     return b"".join(rows[key] + b"\n" for key in sorted(rows))
 
 
-def _links(policy: Policy, targets: tuple[SlotPath, ...]) -> Iterator[MountOp]:
+def _links(policy: Policy, targets: frozenset[SlotPath]) -> Iterator[MountOp]:
     """Make the policy's links; bind the host's directory where /usr is not merged."""
     for link in policy.filesystem.symlinks:
         where = SlotPath(os.fsencode(link.path))
@@ -219,7 +219,7 @@ def _links(policy: Policy, targets: tuple[SlotPath, ...]) -> Iterator[MountOp]:
             yield _link(where.path, os.fsencode(link.target), link.origin)
 
 
-def _resolver(targets: tuple[SlotPath, ...]) -> Iterator[MountOp]:
+def _resolver(targets: frozenset[SlotPath]) -> Iterator[MountOp]:
     """Show the host's resolver settings where its network is shared."""
     where = below(_ETC, "resolv.conf")
     real = os.path.realpath(os.fsdecode(where.path))

@@ -57,6 +57,7 @@ def ended(
         for name, limit in facts["limits"]
     )
     if status is not None and status.degraded & DEGRADED_PROC_BIND:
+        facts["tier"] = "reduced"
         facts["effective"] = {
             **(facts["effective"] or {}),
             "filesystem.proc": {

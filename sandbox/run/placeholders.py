@@ -1,8 +1,12 @@
 """Placeholders for absent protected paths: made before a run, counted, collected after it.
 
-Inside, a placeholder is covered by /dev/null; on the host it is an empty file of mode 0444 for the
-length of the run. A journal in the runtime directory names each run's placeholders, so that two
-runs in one directory share them and the next run collects those of a run that was killed.
+On the host a placeholder is a socket that nobody listens on, for the length of the run: version
+control and search tools pass over sockets, inside (a directory lists the type of what is covered)
+and outside, where an empty file would turn up as one to be committed. Inside it is covered by an
+empty read-only file. A filesystem without sockets gets an empty file.
+
+A journal in the runtime directory names each run's placeholders, so that two runs in one directory
+share them and the next run collects those of a run that was killed.
 """
 
 from __future__ import annotations
@@ -64,26 +68,28 @@ def _make(path: bytes) -> Entry | None:
         parent = _open_parent(path)
     except OSError:
         return None
+    name = os.path.basename(path)
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        fd = os.open(os.path.basename(path), flags, _MODE, dir_fd=parent)
-    except FileExistsError:
-        found = os.stat(os.path.basename(path), dir_fd=parent, follow_symlinks=False)
-        return Entry(path, found.st_dev, found.st_ino)
-    except OSError:
-        return None
+        if not _make_at(name, stat.S_IFSOCK, parent) and not _make_at(name, stat.S_IFREG, parent):
+            return None
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
     finally:
         os.close(parent)
+    return Entry(path, found.st_dev, found.st_ino)
+
+
+def _make_at(name: bytes, kind: int, parent: int) -> bool:
     try:
-        os.fchmod(fd, _MODE)
-        made = os.fstat(fd)
-    finally:
-        os.close(fd)
-    return Entry(path, made.st_dev, made.st_ino)
+        os.mknod(name, kind | _MODE, dir_fd=parent)
+    except FileExistsError:
+        return True  # another run's placeholder, or by now the real thing: covered all the same
+    except OSError:
+        return False
+    return True
 
 
 def _remove(entry: Entry) -> None:
-    """Remove the placeholder if it still is the empty file that was made."""
+    """Remove the placeholder if it still is what was made."""
     try:
         parent = _open_parent(entry.path)
     except OSError:
@@ -92,8 +98,9 @@ def _remove(entry: Entry) -> None:
     try:
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
         is_ours = entry.ino == 0 or (found.st_dev, found.st_ino) == (entry.dev, entry.ino)
-        is_empty = stat.S_ISREG(found.st_mode) and found.st_size == 0
-        if is_ours and is_empty and stat.S_IMODE(found.st_mode) == _MODE:
+        is_empty_file = stat.S_ISREG(found.st_mode) and found.st_size == 0
+        is_placeholder = stat.S_ISSOCK(found.st_mode) or is_empty_file
+        if is_ours and is_placeholder and not found.st_mode & ~_MODE & 0o777:
             os.unlink(name, dir_fd=parent)
     except FileNotFoundError:
         return  # somebody removed it already

@@ -11,7 +11,7 @@ from sandbox.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sandbox.plan.model import Plan
+    from sandbox.plan.model import MountOp, Plan
     from sandbox.policy.model import Policy
 
 _SHOWING = (MountKind.BIND, MountKind.OVERLAY, MountKind.TMPFS, MountKind.MKDIR)
@@ -94,13 +94,21 @@ def find_places(policy: Policy, plan: Plan) -> Places:
 
 
 def _is_shown(plan: Plan, slots: list[bytes], path: bytes) -> bool:
+    """Whether `path` exists inside, as far as the mounts tell: the innermost one decides."""
     values = tuple(slots)
-    return any(
-        op.kind in _SHOWING
-        and (op.target.slot is Slot.NONE or values[op.target.slot])
-        and is_within(path, op.target.resolve(values))
-        for op in plan.mounts
-    )
+    innermost: MountOp | None = None
+    depth = -1
+    for op in plan.mounts:
+        if op.kind not in _SHOWING or (op.target.slot and not values[op.target.slot]):
+            continue
+        target = op.target.resolve(values)
+        if is_within(path, target) and len(target) > depth:
+            innermost, depth = op, len(target)
+    if innermost is None:
+        return False
+    # what is made empty holds nothing but itself
+    has_content = innermost.kind in (MountKind.BIND, MountKind.OVERLAY)
+    return has_content or depth == len(path)
 
 
 def _fallback(plan: Plan, slots: list[bytes]) -> bytes:

@@ -2,9 +2,9 @@
 
 A path that exists is laid over with itself read-only (or a mask), and every directory between it
 and the writable mount's root becomes a mount point of its own: a directory that is one cannot be
-renamed away from under the protection. An absent path gets a placeholder on the host, an empty
-file, which is covered by /dev/null inside: tools see a device and leave it alone, and nothing can
-be created there. Placeholders are made and collected by `placeholders.py`.
+renamed away from under the protection. An absent path gets a placeholder on the host, which is
+covered by an empty read-only file inside, so that nothing can be created there. Placeholders are
+made and collected by `placeholders.py`.
 """
 
 from __future__ import annotations
@@ -158,7 +158,9 @@ class _Collector:
         if any(is_within(target, covered) for covered in self.covers):
             return  # nothing can be created below what is read-only
         self.placeholders[target] = path
-        self.covers[target] = MountOp(MountKind.MASK, SlotPath(target), origin=item.origin)
+        self.covers[target] = MountOp(
+            MountKind.FILE, SlotPath(target), mode_octal=0o444, origin=item.origin
+        )
 
     def _pin(self, item: Protect, target: bytes) -> None:
         op = MountOp(MountKind.SELF, SlotPath(target), attrs=_SAME, origin=item.origin)

@@ -27,11 +27,11 @@ def place(tmp_path: Path, name: str = "CLAUDE.md") -> tuple[Path, bytes]:
 
 
 def test_a_placeholder_lives_as_long_as_the_run(tmp_path: Path) -> None:
-    """It is an empty, unwritable file, and gone afterwards."""
+    """It is a socket that nobody can write to or listen on, and gone afterwards."""
     path, raw = place(tmp_path)
     with Placeholders((raw,), "run") as held:
         assert held.covered == {raw}
-        assert (path.stat().st_size, path.stat().st_mode & 0o777) == (0, 0o444)
+        assert (path.is_socket(), path.stat().st_mode & 0o333) == (True, 0)
     assert not path.exists()
 
 

@@ -12,7 +12,7 @@ from sandbox.errors import UsageError
 from sandbox.plan.model import EnvKind, EnvRule, MountKind, MountOp, Slot, SlotPath
 from sandbox.record import replace
 from sandbox.run.places import caller_slots, find_places, is_within
-from tests.support import plans
+from support import plans
 
 POLICY = SimpleNamespace(process=SimpleNamespace(chdir=None))
 PLAN = replace(

@@ -55,7 +55,7 @@ def test_an_absent_path_gets_a_placeholder_where_its_parent_exists(tmp_path: Pat
     found = protection(tmp_path, below_cwd(b"/.mcp.json"), below_cwd(b"/.git/hooks"))
     path = os.fsencode(tmp_path / ".mcp.json")
     assert found.placeholders == ((path, path),)
-    assert [op.kind for op in found.mounts] == [MountKind.MASK]
+    assert [(op.kind, op.data) for op in found.mounts] == [(MountKind.FILE, b"")]
 
 
 def test_a_hidden_path_is_masked(tmp_path: Path) -> None:
