@@ -205,6 +205,7 @@ struct sbx_env_rule {
 enum sbx_protect_kind {
 	SBX_PROTECT_READONLY = 1,
 	SBX_PROTECT_HIDDEN = 2,
+	SBX_PROTECT_PRESENT = 3,	/* read-only where it exists */
 };
 
 struct sbx_protect {

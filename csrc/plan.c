@@ -274,7 +274,7 @@ static int rest_check(const struct sbx_view *view, struct sbx_error *error)
 	for (i = 0; i < count; i++) {
 		error->op = (int32_t)i;
 		if (protect[i].kind < SBX_PROTECT_READONLY ||
-		    protect[i].kind > SBX_PROTECT_HIDDEN || protect[i].flags ||
+		    protect[i].kind > SBX_PROTECT_PRESENT || protect[i].flags ||
 		    sbx_check_slot_path(view, protect[i].path_slot,
 					protect[i].path) < 0)
 			return sbx_check_fail(error, SBX_SECTION_PROTECT,

@@ -52,7 +52,7 @@ static void change_entries(struct report *report)
 
 static void change_metadata(struct report *report)
 {
-	report_attempt(report, "chmod", chmod("keep", 0600), 0);
+	report_attempt(report, "chmod", chmod("keep", 0640), 0);
 	report_attempt(report, "chown", chown("keep", getuid(), getgid()), 0);
 	report_attempt(report, "utime",
 		       utimensat(AT_FDCWD, "keep", NULL, 0), 0);

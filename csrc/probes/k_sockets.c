@@ -11,6 +11,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -193,7 +194,7 @@ static void k05(struct report *report, int argc, char **argv)
 	report_code(report, "host-loopback6", connect_inet6(port6));
 	report_code(report, "metadata",
 		    connect_inet(SOCK_DGRAM, "169.254.169.254", 80));
-	report_code(report, "dns", connect_inet(SOCK_DGRAM, "192.0.2.53", 53));
+	report_code(report, "dns", connect_inet(SOCK_DGRAM, "198.51.100.53", 53));
 	report_presence(report, "interfaces",
 			has_interface_beside_lo(report));
 }
@@ -217,11 +218,40 @@ static void k08(struct report *report, int argc, char **argv)
 	}
 }
 
+/** k09 - options that run code in the kernel or choose the device */
+static void k09(struct report *report, int argc, char **argv)
+{
+	struct sock_filter code = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog program = { .len = 1, .filter = &code };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	(void)argc;
+	(void)argv;
+	if (fd < 0) {
+		report_unprepared(report, "no socket");
+		return;
+	}
+	report_attempt(report, "attach-filter",
+		       setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program,
+				  sizeof(program)),
+		       0);
+	/* a program of descriptor -1 does not exist */
+	report_attempt(report, "attach-bpf",
+		       setsockopt(fd, SOL_SOCKET, SO_ATTACH_BPF,
+				  &(int){ -1 }, sizeof(int)),
+		       EBADF);
+	report_attempt(report, "bind-to-device",
+		       setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3),
+		       0);
+	close(fd);
+}
+
 const struct probe k_probes[] = {
 	{ "K01", "socket families", k01 },
 	{ "K03", "protocols", k03 },
 	{ "K04", "netlink", k04 },
 	{ "K05", "the network outside", k05 },
 	{ "K08", "sockets of services", k08 },
+	{ "K09", "privileged socket options", k09 },
 	{ NULL, NULL, NULL },
 };

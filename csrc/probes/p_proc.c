@@ -101,7 +101,7 @@ static void p02(struct report *report, int argc, char **argv)
 		report_code(report, paths[i], content_code(paths[i]));
 }
 
-/** p03 - addresses of the kernel */
+/** p03 - names and addresses of the kernel's functions */
 static void p03(struct report *report, int argc, char **argv)
 {
 	FILE *file = fopen("/proc/kallsyms", "re");

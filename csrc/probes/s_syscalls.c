@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #define NO_FD (-1)
+#define CLOSED_FD 0x100000
 
 /** s09 - io_uring, whose operations no filter sees */
 static void s09(struct report *report, int argc, char **argv)
@@ -39,9 +40,10 @@ static void s09(struct report *report, int argc, char **argv)
 		       syscall(PROBE_NR_IO_URING_ENTER, NO_FD, 0, 0, 0, NULL,
 			       0),
 		       EBADF);
-	/* IORING_UNREGISTER_BUFFERS: needs a ring, so it says EBADF */
+	/* -1 has a meaning of its own for this call since Linux 6.15 */
 	report_attempt(report, "register",
-		       syscall(PROBE_NR_IO_URING_REGISTER, NO_FD, 1, NULL, 0),
+		       syscall(PROBE_NR_IO_URING_REGISTER, CLOSED_FD, 1, NULL,
+			       0),
 		       EBADF);
 }
 

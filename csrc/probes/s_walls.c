@@ -186,7 +186,7 @@ static void s20(struct report *report, int argc, char **argv)
 		struct file_handle handle;
 		unsigned char space[sizeof(struct file_handle) + 128];
 	} store = { .handle = { .handle_bytes = 128 } };
-	int mount_id, root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int mount_id, root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	(void)argc;
 	(void)argv;

@@ -9,7 +9,7 @@ from importlib import import_module
 from sandbox.cli.streams import open_missing, say, show
 from sandbox.errors import EXIT_SANDBOX, EXIT_USAGE, SandboxError, UsageError
 from sandbox.record import record
-from sandbox.text import escape, quote
+from sandbox.text import errno_text, escape, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _SIGNAL_BASE + _SIGPIPE  # the reader of our own output went away
     except OSError as error:
         # What no room translated: our own output on a full disk, for example.
-        say(f"sandbox: {escape(str(error))}")
+        place = f"{escape(os.fsdecode(error.filename))}: " if error.filename else ""
+        say(f"sandbox: {place}{errno_text(error.errno or 0)}")
         say("  hint: free some space, or see `sandbox doctor`")
         return EXIT_SANDBOX
     except Exception:  # noqa: BLE001 - Python's own exit code, 1, would pass for the command's

@@ -27,7 +27,8 @@ _RLIMITS = (
     *("sigpending", "msgqueue", "nice", "rtprio", "rttime"),
 )  # the order of RLIMIT_* in asm-generic/resource.h
 
-# What failed, and what to do where the errno says nothing better. {why} is the errno in words.
+# What failed, and what to do where the errno says nothing better. {why} is the errno in words,
+# {errno} its name.
 _STAGES: dict[Stage, Words] = {
     Stage.NONE: ("the sandbox could not be set up: {why}", _DOCTOR),
     Stage.CHECK: ("the plan is malformed at byte {op}: {why}", _REPORT),
@@ -89,37 +90,37 @@ _SPECIAL: dict[tuple[Stage, int], Words] = {
         "a plan may have 1 MiB: use fewer mounts and patterns; arguments and environment 8 MiB",
     ),
     (Stage.CLONE, errnos.ENOSPC): (
-        "the namespaces cannot be made: a limit on namespaces is used up ({why})",
+        "the namespaces cannot be made: a limit on namespaces is used up ({errno})",
         "see /proc/sys/user/max_*_namespaces; sandboxes nested more than 32 deep fail as well",
     ),
     (Stage.CLONE, errnos.EUSERS): (
-        "the namespaces cannot be made: they are nested too deeply ({why})",
+        "the namespaces cannot be made: they are nested too deeply ({errno})",
         "the kernel allows 32 levels of user namespaces",
     ),
     (Stage.CLONE, errnos.EAGAIN): (
-        "the namespaces cannot be made: the caller may start no more processes ({why})",
+        "the namespaces cannot be made: the caller may start no more processes ({errno})",
         "see `ulimit -u` and the pids limit of the caller's cgroup",
     ),
     (Stage.CLONE, errnos.ENOMEM): (
-        "the namespaces cannot be made: the kernel is out of memory ({why})",
+        "the namespaces cannot be made: the kernel is out of memory ({errno})",
         "see `dmesg`, and the memory limit of the caller's cgroup",
     ),
     (Stage.CLONE, errnos.EINVAL): (
-        "the namespaces cannot be made: this kernel lacks one of them ({why})",
+        "the namespaces cannot be made: this kernel lacks one of them ({errno})",
         "`sandbox doctor` says which; the policy's isolation.namespaces says which are wanted",
     ),
     (Stage.CLONE, errnos.ENOSYS): (
-        "the namespaces cannot be made: the kernel or an outer sandbox has no such call ({why})",
+        "the namespaces cannot be made: the kernel or an outer sandbox has no such call ({errno})",
         "an outer sandbox or container must allow clone with namespaces",
     ),
     (Stage.MAPS, errnos.EINVAL): (
-        "the user id cannot be mapped: the id outside is not one of the caller's ({why})",
+        "the user id cannot be mapped: the id outside is not one of the caller's ({errno})",
         "inside another user namespace only its own ids can be mapped: see /proc/self/uid_map",
     ),
     (Stage.USERNS_LOCK, errnos.EROFS): (
         (
             "nested user namespaces cannot be switched off: /proc/sys is read-only here, as in a"
-            " container ({why})"
+            " container ({errno})"
         ),
         (
             "start the outer container with a writable /proc/sys (Docker:"
@@ -128,7 +129,7 @@ _SPECIAL: dict[tuple[Stage, int], Words] = {
         ),
     ),
     (Stage.USERNS_LOCK, errnos.ENOENT): (
-        "nested user namespaces cannot be switched off: /proc/sys/user is not there ({why})",
+        "nested user namespaces cannot be switched off: /proc/sys/user is not there ({errno})",
         (
             "mount a full /proc in the outer container, or allow nesting in the policy:"
             " isolation.nested_userns = true"
@@ -139,29 +140,29 @@ _SPECIAL: dict[tuple[Stage, int], Words] = {
         "a host name has at most 64 bytes: --hostname NAME",
     ),
     (Stage.CHDIR, errnos.ENOENT): (
-        "the working directory {cwd} does not exist inside the sandbox ({why})",
+        "the working directory {cwd} does not exist inside the sandbox ({errno})",
         "name one that is in the view: --chdir DIR, or show this one: --ro {cwd}",
     ),
     (Stage.CHDIR, errnos.EACCES): (
-        "the working directory {cwd} may not be entered by the command ({why})",
+        "the working directory {cwd} may not be entered by the command ({errno})",
         "check its mode and owner; as root, the command runs under an unprivileged id",
     ),
     (Stage.RLIMITS, errnos.EPERM): (
-        "the limit RLIMIT_{rlimit} is above the caller's own hard limit ({why})",
+        "the limit RLIMIT_{rlimit} is above the caller's own hard limit ({errno})",
         "lower it with --limit, or raise the caller's: see `ulimit -H -a`",
     ),
     (Stage.FDS, errnos.EBADF): (
-        "a file descriptor for the command is not open ({why})",
+        "a file descriptor for the command is not open ({errno})",
         "open it before the start, or leave it out of the list that is passed",
     ),
     (Stage.FDS, errnos.EMFILE): (
-        "the command has more file descriptors than it may open ({why})",
+        "the command has more file descriptors than it may open ({errno})",
         "raise the limit: --limit open_files=N",
     ),
     (Stage.LANDLOCK, errnos.ENOSYS): _LANDLOCK_MISSING,
     (Stage.LANDLOCK, errnos.EOPNOTSUPP): _LANDLOCK_MISSING,
     (Stage.LANDLOCK, errnos.E2BIG): (
-        "the Landlock rules cannot be enforced: 16 layers of them hold this process ({why})",
+        "the Landlock rules cannot be enforced: 16 layers of them hold this process ({errno})",
         "the kernel allows no deeper nesting of sandboxes that use Landlock",
     ),
     (Stage.SECCOMP, errnos.EINVAL): (
@@ -171,14 +172,14 @@ _SPECIAL: dict[tuple[Stage, int], Words] = {
     (Stage.SECCOMP, errnos.ENOMEM): (
         (
             "the system-call filter is refused: the filters of this process are too long together"
-            " ({why})"
+            " ({errno})"
         ),
         "an outer sandbox holds this process with a large filter; start outside of it",
     ),
     (Stage.SECCOMP, errnos.EBUSY): (
         (
             "the system-call filter is refused: an outer sandbox already listens to this process"
-            " ({why})"
+            " ({errno})"
         ),
         "the kernel allows one listener; start outside of that sandbox",
     ),
@@ -241,6 +242,7 @@ def _words(
     message, hint = _SPECIAL.get((stage, errno), _STAGES[stage])
     names = {
         "why": errno_text(errno),
+        "errno": errnos.errorcode.get(errno, f"errno {errno}"),
         "op": str(op),
         "hostname": escape(plan.hostname),
         "cwd": escape(invocation.cwd),

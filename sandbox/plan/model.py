@@ -116,10 +116,11 @@ class EnvKind(IntEnum):
 
 
 class ProtectKind(IntEnum):
-    """enum sbx_protect_kind."""
+    """enum sbx_protect_kind; PRESENT is READONLY without a placeholder where it is absent."""
 
     READONLY = 1
     HIDDEN = 2
+    PRESENT = 3
 
 
 class Supervise(IntEnum):

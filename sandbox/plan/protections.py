@@ -89,7 +89,7 @@ _TABLE: tuple[tuple[str, str, str, Callable[[Plan], bool]], ...] = (
     ),
     ("overlay", "writes from reaching the files they change", "5.11", _kind(MountKind.OVERLAY)),
     ("masks", "reading paths of the view that are hidden", "5.2", _kind(MountKind.MASK)),
-    ("idmapped mounts", "files of root's outside, made by a run by root", "5.12", _is_idmapped),
+    ("idmapped mounts", "files of root's outside, where root is the caller", "5.12", _is_idmapped),
     (
         "protected paths",
         "code that runs later outside: hooks, start-up files, agent configuration",

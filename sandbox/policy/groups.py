@@ -179,13 +179,15 @@ def protections(
                 Protect(ProtectKind.HIDDEN, below(_HOME, name), place) for name in CREDENTIALS
             ]
             continue
+        kind = ProtectKind.READONLY
         if group == "@shell-rc":
-            found += [
-                Protect(ProtectKind.READONLY, below(_HOME, name), place) for name in SHELL_RC_HOME
-            ]
+            # Shells read these in a home; elsewhere, as in a tree of dotfiles that a home links
+            # to, only those that exist matter.
+            names = (*SHELL_RC, *SHELL_RC_HOME)
+            found += [Protect(kind, below(_HOME, name), place) for name in names]
+            kind = ProtectKind.PRESENT
         for root in roots:
             found += [
-                Protect(ProtectKind.READONLY, below(root, name), place)
-                for name in _FROZEN_BELOW_ROOTS[group]
+                Protect(kind, below(root, name), place) for name in _FROZEN_BELOW_ROOTS[group]
             ]
     return found

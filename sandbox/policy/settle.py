@@ -7,7 +7,7 @@ protected path of the home is to be seen.
 
 from __future__ import annotations
 
-from sandbox.plan.model import MountKind, ProtectKind, Slot
+from sandbox.plan.model import MountAttr, MountKind, ProtectKind, Slot
 from sandbox.record import record, replace
 
 TYPE_CHECKING = False
@@ -26,14 +26,15 @@ class Guard:
     """A protected path that is to be seen inside.
 
     Shape: `inside` is its path there, `host` the caller's path that it shows, `root` the path
-           inside of the mount through which it is seen; `is_writable`: that mount is.
+           inside of the mount through which it is seen; `is_lasting`: writes there reach the
+           host.
     """
 
     kind: ProtectKind
     inside: bytes
     host: bytes
     root: bytes
-    is_writable: bool
+    is_lasting: bool
     origin: str
 
 
@@ -139,11 +140,11 @@ def guards(plan: Plan, slots: tuple[bytes, ...]) -> tuple[Guard, ...]:
             if shown is None or inside in named or inside in found:
                 continue
             host, op = shown
-            is_writable = not op.attrs & 0x1  # MountAttr.RDONLY
-            if item.kind is ProtectKind.READONLY and not is_writable:
+            is_lasting = op.kind is MountKind.BIND and not op.attrs & MountAttr.RDONLY
+            if item.kind is not ProtectKind.HIDDEN and not is_lasting:
                 continue
             root = op.target.resolve(slots)
-            found[inside] = Guard(item.kind, inside, host, root, is_writable, item.origin)
+            found[inside] = Guard(item.kind, inside, host, root, is_lasting, item.origin)
     return tuple(found.values())
 
 

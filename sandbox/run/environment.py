@@ -24,26 +24,18 @@ def make_environment(
 ) -> dict[bytes, bytes]:
     """Return the variables that the rules let pass or set; nothing else.
 
-    A name that is allowed keeps the caller's value; a set value stands where none passed, and
-    always where its name is not allowed. A value below a slot that the caller lacks is left out.
+    The first rule that yields a value for a name decides it: `--env N=V` stands before what the
+    policy allows, and that before what it sets. A value below a slot that the caller lacks is none.
     """
-    allowed = [rule.name for rule in rules if rule.kind is EnvKind.ALLOW]
-    made = {
-        name: value
-        for name, value in caller.items()
-        if any(_matches(name, pattern) for pattern in allowed)
-    }
+    made: dict[bytes, bytes] = {}
     for rule in rules:
-        if rule.kind is not EnvKind.SET or (rule.name in made and _passes(rule.name, allowed)):
-            continue
-        if rule.value.slot is not Slot.NONE and not slots[rule.value.slot]:
-            continue
-        made[rule.name] = rule.value.resolve(slots)
+        if rule.kind is EnvKind.ALLOW:
+            for name, value in caller.items():
+                if _matches(name, rule.name):
+                    made.setdefault(name, value)
+        elif rule.value.slot is Slot.NONE or slots[rule.value.slot]:
+            made.setdefault(rule.name, rule.value.resolve(slots))
     return made
-
-
-def _passes(name: bytes, allowed: list[bytes]) -> bool:
-    return any(_matches(name, pattern) for pattern in allowed)
 
 
 def program_paths(name: bytes, path: bytes) -> tuple[bytes, ...]:

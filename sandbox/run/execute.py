@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 
-from sandbox.launch.errors_text import setup_error
 from sandbox.launch.result import Result, Setup, new_run_id, utc_text
 from sandbox.launch.spawn import SpawnFailed, spawn
 from sandbox.plan.encode import encode_invocation, encode_plan, plan_digest
@@ -37,12 +36,18 @@ def prepare(request: Request) -> Prepared:
     from sandbox.policy.compile import compile_plan, needed_features
     from sandbox.policy.compose import apply_flags
     from sandbox.policy.load import load_policy
+    from sandbox.policy.settle import arrange
     from sandbox.run.environment import DEFAULT_PATH, make_environment, program_paths
 
     policy = apply_flags(load_policy(request.policy), request.flags)
     host = detect(need=needed_features(policy))
     plan = compile_plan(policy, host)
     places = find_places(policy, plan)
+    if "@toolchains" in policy.filesystem.groups and b"VIRTUAL_ENV" in os.environb:
+        from sandbox.run.virtualenv import with_virtualenv
+
+        plan = with_virtualenv(plan, places.slots, os.environb[b"VIRTUAL_ENV"])
+    plan = arrange(plan, places.slots)
     environment = make_environment(plan.env, os.environb, places.slots)
     mounts, placeholders, notes = _extra_mounts(policy.filesystem.groups, plan, places.slots)
     invocation = Invocation(
@@ -70,9 +75,10 @@ def _extra_mounts(
 
         mounts += gitconfig_mounts(slots[Slot.HOME], sandbox_home(plan))
     if plan.protect:
+        from sandbox.policy.settle import guards
         from sandbox.run.protect import plan_protection
 
-        found = plan_protection(plan.protect, plan.mounts, slots)
+        found = plan_protection(guards(plan, slots))
         mounts += found.mounts
         placeholders = found.placeholders
         notes = tuple(
@@ -181,6 +187,8 @@ def _spawn(prepared: Prepared, invocation: Invocation) -> Child:
 
 
 def _failed(prepared: Prepared, error: SpawnFailed, known: dict[str, Any], emit: Any) -> Result:
+    from sandbox.launch.errors_text import setup_error  # only a failed run pays for it
+
     where = error.failure
     worded: SandboxError = setup_error(
         where.stage, where.op, where.errno, where.detail, prepared.plan, prepared.invocation

@@ -7,6 +7,7 @@ import os
 from sandbox.errors import UsageError
 from sandbox.host.paths import home_dir
 from sandbox.plan.model import EnvKind, MountKind, Slot
+from sandbox.policy.settle import cwd_obstacle, is_within
 from sandbox.record import record
 
 TYPE_CHECKING = False
@@ -55,11 +56,6 @@ def _canonical(path: bytes) -> bytes:
     return real if os.path.isdir(real) and real != b"/" else b""
 
 
-def is_within(path: bytes, parent: bytes) -> bool:
-    """Whether `path` is `parent` or below it; both absolute and canonical."""
-    return parent in (path, b"/") or path.startswith(parent + b"/")
-
-
 def sandbox_home(plan: Plan) -> bytes:
     """The home inside: the value that the plan gives HOME, else /."""
     for rule in plan.env:
@@ -71,23 +67,23 @@ def sandbox_home(plan: Plan) -> bytes:
 def find_places(policy: Policy, plan: Plan) -> Places:
     """Decide which directories the plan's slots name and where the command starts.
 
-    A working directory that is /, the home, or an ancestor of it is not mounted by a policy's
-    ${CWD}: that would show far more than a working tree. The command then starts in its own home.
+    A working directory that is no working tree (/, the home, what holds it, a system directory) is
+    not mounted by a policy's ${CWD}: that would show far more. The command then starts in its own
+    home.
     """
     slots = caller_slots()
     cwd = slots[Slot.CWD]
     notes: list[str] = []
     wants_cwd = any(op.target.slot is Slot.CWD for op in plan.mounts)
-    is_too_wide = is_within(slots[Slot.HOME] or b"/", cwd)
-    if wants_cwd and is_too_wide:
+    obstacle = cwd_obstacle(plan, tuple(slots)) if wants_cwd else None
+    if obstacle:
         slots[Slot.CWD] = b""
     inside = policy.process.chdir
     if inside is None:
         inside = cwd if _is_shown(plan, slots, cwd) else _fallback(plan, slots)
-        if wants_cwd and is_too_wide and inside != cwd:
-            shown = os.fsdecode(cwd)
+        if obstacle and inside != cwd:
             notes.append(
-                f"{shown} is not shown inside, since it holds your home; the command starts in "
+                f"{os.fsdecode(cwd)} is not shown inside: {obstacle}; the command starts in "
                 f"{os.fsdecode(inside)} (--rw . shows it)"
             )
     return Places(tuple(slots), inside, tuple(notes))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 
 from sandbox.errors import StateError
@@ -55,6 +54,8 @@ class Scratch:
 
     def __exit__(self, *_exc: object) -> None:
         if self.path:
+            import shutil  # 3 ms that only runs with such a directory pay
+
             shutil.rmtree(self.path, onerror=_unlock)
             self.path = b""
 
@@ -73,6 +74,8 @@ def _unlock(_function: Any, path: Any, _info: Any) -> None:
     os.chmod(parent, stat.S_IRWXU)
     if os.path.isdir(path) and not os.path.islink(path):
         os.chmod(path, stat.S_IRWXU)
+        import shutil
+
         shutil.rmtree(path)
     elif os.path.lexists(path):
         os.unlink(path)

@@ -123,7 +123,7 @@ def shipped_plans() -> dict[str, Plan]:
     from sandbox.policy.compile import compile_plan
     from sandbox.policy.load import load_policy
 
-    host = detect(need=frozenset())
+    host = detect()
     return {name: compile_plan(load_policy(name), host) for name in SHIPPED}
 
 

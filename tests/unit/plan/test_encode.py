@@ -13,7 +13,7 @@ from sandbox.plan.decode import decode_plan
 from sandbox.plan.encode import FORMATS, encode_invocation, encode_plan, plan_digest, run_digest
 from sandbox.plan.model import FdMap, MountKind, MountOp, SlotPath
 from sandbox.record import replace
-from tests.support import plans
+from support import plans
 
 RUN = plans.made_invocations()["full"]
 

@@ -29,10 +29,17 @@ def test_a_final_star_matches_the_rest() -> None:
     assert make_environment((allow(b"LC_*"),), caller, SLOTS) == {b"LC_ALL": b"C", b"LC_": b""}
 
 
-def test_a_set_value_wins_over_a_name_that_is_not_allowed() -> None:
+def test_a_set_value_does_not_yield_to_a_name_that_is_not_allowed() -> None:
     """A policy's PATH is the policy's."""
     rules = (setting(b"PATH", b"/usr/bin"),)
     assert make_environment(rules, {b"PATH": b"/evil"}, SLOTS) == {b"PATH": b"/usr/bin"}
+
+
+def test_the_first_rule_that_yields_a_value_decides() -> None:
+    """--env LC_ALL=C stands before LC_*, and that before what a policy sets."""
+    rules = (setting(b"LC_ALL", b"C"), allow(b"LC_*"), setting(b"LC_TIME", b"x"))
+    caller = {b"LC_ALL": b"de", b"LC_TIME": b"fr"}
+    assert make_environment(rules, caller, SLOTS) == {b"LC_ALL": b"C", b"LC_TIME": b"fr"}
 
 
 def test_an_allowed_name_keeps_the_callers_value_before_a_set_one() -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from sandbox.errors import UsageError
 from sandbox.plan.model import EnvKind, EnvRule, MountKind, MountOp, Slot, SlotPath
+from sandbox.policy.settle import is_within
 from sandbox.record import replace
-from sandbox.run.places import caller_slots, find_places, is_within
+from sandbox.run.places import caller_slots, find_places
 from support import plans
 
 POLICY = SimpleNamespace(process=SimpleNamespace(chdir=None))

@@ -14,7 +14,10 @@ from sandbox.plan.model import (
     Slot,
     SlotPath,
 )
+from sandbox.policy.settle import guards
+from sandbox.record import replace
 from sandbox.run.protect import Protection, plan_protection
+from support import plans
 
 CWD = SlotPath(b"", Slot.CWD)
 READ_WRITE = MountOp(MountKind.BIND, CWD, CWD)
@@ -28,13 +31,14 @@ def below_cwd(path: bytes, kind: ProtectKind = ProtectKind.READONLY) -> Protect:
 def protection(
     tree: Path, *items: Protect, mounts: tuple[MountOp, ...] = (READ_WRITE,)
 ) -> Protection:
-    """What protects `items` where `mounts` show `tree` as the working directory."""
-    return plan_protection(items, mounts, slots(tree))
+    """What protects `items` where `mounts` show `tree` as the working directory and the home."""
+    plan = replace(plans.bare_plan(), mounts=mounts, protect=items)
+    return plan_protection(guards(plan, slots(tree)))
 
 
 def slots(tree: Path) -> tuple[bytes, ...]:
     """Slots whose working directory is `tree`."""
-    return (b"", os.fsencode(tree), b"", b"", b"", b"")
+    return (b"", os.fsencode(tree), os.fsencode(tree), b"", b"", b"")
 
 
 def test_an_existing_path_is_read_only_and_its_parents_are_pinned(tmp_path: Path) -> None:
@@ -79,10 +83,10 @@ def test_a_symbolic_link_is_reported(tmp_path: Path) -> None:
     assert found.links == (os.fsencode(tmp_path / "CLAUDE.md"),)
 
 
-def test_a_slot_without_a_value_protects_nothing(tmp_path: Path) -> None:
+def test_a_slot_without_a_value_protects_nothing() -> None:
     """A working directory that is not shown needs no protection."""
-    found = plan_protection((below_cwd(b"/.git/hooks"),), (READ_WRITE,), (b"",) * 6)
-    assert (found.mounts, found.placeholders) == ((), ())
+    plan = replace(plans.bare_plan(), mounts=(READ_WRITE,), protect=(below_cwd(b"/.git/hooks"),))
+    assert guards(plan, (b"",) * 6) == ()
 
 
 def test_what_no_mount_shows_needs_no_protection(tmp_path: Path) -> None:
@@ -106,14 +110,15 @@ def test_a_tree_shown_elsewhere_is_protected_there(tmp_path: Path) -> None:
     """--bind HOME:/mnt/h must not uncover the keys below another name."""
     (tmp_path / ".ssh").mkdir()
     moved = MountOp(MountKind.BIND, SlotPath(b"/mnt/h"), CWD)
-    found = protection(tmp_path, below_cwd(b"/.ssh", ProtectKind.HIDDEN), mounts=(moved,))
+    item = Protect(ProtectKind.HIDDEN, SlotPath(b"/.ssh", Slot.HOME))
+    found = protection(tmp_path, item, mounts=(moved,))
     assert [op.target.path for op in found.mounts] == [b"/mnt/h/.ssh"]
 
 
 def test_a_more_specific_mount_has_its_own_say(tmp_path: Path) -> None:
     """What the user mounts on a protected place is not covered by it."""
     (tmp_path / ".vscode").mkdir()
-    over = MountOp(MountKind.TMPFS, SlotPath(os.fsencode(tmp_path / ".vscode")))
+    over = MountOp(MountKind.BIND, SlotPath(b"/.vscode", Slot.CWD), SlotPath(b"/usr"))
     found = protection(tmp_path, below_cwd(b"/.vscode"), mounts=(READ_WRITE, over))
     assert found.mounts == ()
 
@@ -125,3 +130,15 @@ def test_a_file_in_the_place_of_a_directory_is_frozen(tmp_path: Path) -> None:
     assert [(op.kind, op.target.path) for op in found.mounts] == [
         (MountKind.SELF, os.fsencode(tmp_path / ".git"))
     ]
+
+
+def test_what_shells_read_gets_no_placeholder_outside_a_home(tmp_path: Path) -> None:
+    """A tree of dotfiles keeps those it has; any other tree is left alone."""
+    (tmp_path / ".bashrc").touch()
+    items = (
+        below_cwd(b"/.bashrc", ProtectKind.PRESENT),
+        below_cwd(b"/.zshrc", ProtectKind.PRESENT),
+    )
+    found = protection(tmp_path, *items)
+    assert [op.target.path for op in found.mounts] == [os.fsencode(tmp_path / ".bashrc")]
+    assert found.placeholders == ()
