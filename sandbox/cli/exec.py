@@ -107,7 +107,8 @@ def _run_command(parsed: Parsed, missing: tuple[str, ...]) -> int:
     log = _open_log(parsed)
     try:
         prepared = _prepare(parsed, missing)
-        result, output = _hold(prepared, log, is_captured=is_json)
+        is_detailed = sink is not None or is_json
+        result, output = _hold(prepared, log, is_captured=is_json, is_detailed=is_detailed)
     except SandboxError as error:
         _report_failure(error, started_s, log, sink, parsed)
         raise
@@ -135,14 +136,14 @@ def _prepare(parsed: Parsed, missing: tuple[str, ...]) -> Prepared:
 
 
 def _hold(
-    prepared: Prepared, log: EventLog | None, *, is_captured: bool
+    prepared: Prepared, log: EventLog | None, *, is_captured: bool, is_detailed: bool
 ) -> tuple[Result, dict[str, str]]:
     """Run; return the result and, where it is captured, the output as JSON members."""
     from sandbox.run.execute import execute
 
     on_event = None if log is None else log.event
     if not is_captured:
-        return execute(prepared, on_event=on_event), {}
+        return execute(prepared, on_event=on_event, is_detailed=is_detailed), {}
     from sandbox.cli.capture import Capture
     from sandbox.plan.model import FdMap
     from sandbox.record import replace

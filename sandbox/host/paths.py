@@ -5,6 +5,7 @@ Source: XDG Base Directory Specification 0.8. A relative XDG value is ignored, a
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -55,14 +56,17 @@ def state_dir(*parts: str) -> str:
 def runtime_dir(*parts: str) -> str:
     """Return the directory `parts` of what lives as long as a run, made if need be.
 
-    Shape:  below $XDG_RUNTIME_DIR; without it in our state directory: a fixed name in /tmp could
-            be taken by another user first.
+    Shape:  below $XDG_RUNTIME_DIR; without it in our state directory, since a fixed name in /tmp
+            could be taken by another user first; there only for callers without a home.
     Errors: StateError where it cannot be made or another user owns it.
     """
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     if base.startswith("/") and os.access(base, os.W_OK | os.X_OK):
         return _make(base, _NAME, *parts)
-    return state_dir("run", *parts)
+    try:
+        return state_dir("run", *parts)
+    except StateError:
+        return _make("/tmp", f"{_NAME}-{os.geteuid()}", *parts)  # noqa: S108  # checked by _check
 
 
 def _make(base: str, name: str, *parts: str) -> str:
@@ -70,7 +74,7 @@ def _make(base: str, name: str, *parts: str) -> str:
     path = base
     try:
         if not os.path.isdir(base):
-            os.makedirs(base, mode=0o700, exist_ok=True)
+            _make_base(base)
         for part in (name, *parts):
             path = os.path.join(path, part)
             try:
@@ -84,6 +88,14 @@ def _make(base: str, name: str, *parts: str) -> str:
             path=path,
         ) from error
     return path
+
+
+def _make_base(base: str) -> None:
+    """Make an XDG base directory; a home that does not exist is not made for its sake."""
+    home = home_dir()
+    if base.startswith(home + "/") and not os.path.isdir(home):
+        raise FileNotFoundError(errno.ENOENT, f"the home {home} does not exist")
+    os.makedirs(base, mode=0o700, exist_ok=True)
 
 
 def _check(path: str) -> None:

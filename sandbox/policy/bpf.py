@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 
 from sandbox.errors import PolicyError
-from sandbox.policy.conditions import AllOf, AnyOf, Condition, Not, Test
+from sandbox.policy.conditions import AllOf, AnyOf, Condition, Not, Comparison
 from sandbox.policy.syscall_model import Action
 
 TYPE_CHECKING = False
@@ -94,7 +94,7 @@ class Graph:
 
     def condition(self, condition: Condition, true: int, false: int) -> int:
         """Return the entry of code that goes to `true` where `condition` holds, else to `false`."""
-        if isinstance(condition, Test):
+        if isinstance(condition, Comparison):
             return self._argument_test(condition, true, false)
         if isinstance(condition, Not):
             return self.condition(condition.item, false, true)
@@ -106,7 +106,7 @@ class Graph:
                 entry = self.condition(item, entry, false)
         return entry
 
-    def _argument_test(self, test: Test, true: int, false: int) -> int:
+    def _argument_test(self, test: Comparison, true: int, false: int) -> int:
         if test.operator == "in" and test.width == 32:
             offset = argument_offset(test.argument, high=False)
             entry = self._set_test(_runs(test.values), 0, true, false)
@@ -117,7 +117,7 @@ class Graph:
             entry = false
             for value in reversed(test.values):
                 entry = self._argument_test(
-                    Test(test.argument, test.width, test.mask, "==", (value,)), true, entry
+                    Comparison(test.argument, test.width, test.mask, "==", (value,)), true, entry
                 )
             return entry
         value = test.values[0]
@@ -150,10 +150,10 @@ class Graph:
         return inside if low <= floor else self.test(JGE, low, inside, false)
 
     @staticmethod
-    def _order(test: Test, true: int, false: int) -> tuple[int, int]:
+    def _order(test: Comparison, true: int, false: int) -> tuple[int, int]:
         return (true, false) if test.operator == ">" else (false, true)
 
-    def _word_test(self, test: Test, value: int, true: int, false: int, *, high: bool) -> int:
+    def _word_test(self, test: Comparison, value: int, true: int, false: int, *, high: bool) -> int:
         mask = test.mask & _U32
         if test.operator == "<":
             return self._masked(test, value, JGE, false, true, high=high)
@@ -168,7 +168,7 @@ class Graph:
         return self._masked(test, value, JEQ, true, false, high=high)
 
     def _masked(
-        self, test: Test, value: int, code: int, true: int, false: int, *, high: bool
+        self, test: Comparison, value: int, code: int, true: int, false: int, *, high: bool
     ) -> int:
         """Return code that loads one half of the argument, masks it and compares it."""
         mask = test.mask >> 32 if high else test.mask & _U32

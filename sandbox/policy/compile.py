@@ -343,6 +343,9 @@ def _notes(
         "calls": {
             "allowed": len(compiled.allowed) if compiled else 0,
             "known": compiled.known if compiled else 0,
+            "unknown": str(policy.syscalls.unknown),
+            "denied": str(policy.syscalls.denied),
+            "foreign_abi": str(policy.syscalls.foreign_abi),
         },
         "groups": list(policy.filesystem.groups),
         "notes": [*texts, *view.notes, *bounds.texts],

@@ -32,7 +32,7 @@ _WORDS = ("and", "or", "not", "in", "u32", "arg0", "arg1", "arg2", "arg3", "arg4
 
 
 @record
-class Test:
+class Comparison:
     """One comparison of `(argument & mask)` with `values`; "in" has several, the others one.
 
     Shape: `width` is 64 or 32; `mask` and `values` fit in it; `operator` is ==, <, > or in.
@@ -66,12 +66,12 @@ class AnyOf:
     items: tuple[Condition, ...]
 
 
-Condition = Test | Not | AllOf | AnyOf
+Condition = Comparison | Not | AllOf | AnyOf
 
 
 def holds(condition: Condition, arguments: Sequence[int]) -> bool:
     """Say whether `condition` is true of the six 64-bit `arguments`."""
-    if isinstance(condition, Test):
+    if isinstance(condition, Comparison):
         value = arguments[condition.argument] & condition.mask
         if condition.operator == "<":
             return value < condition.values[0]
@@ -85,13 +85,13 @@ def holds(condition: Condition, arguments: Sequence[int]) -> bool:
     return any(holds(item, arguments) for item in condition.items)
 
 
-def tests_of(condition: Condition) -> tuple[Test, ...]:
+def comparisons_of(condition: Condition) -> tuple[Comparison, ...]:
     """Return the comparisons that `condition` is made of, in reading order."""
-    if isinstance(condition, Test):
+    if isinstance(condition, Comparison):
         return (condition,)
     if isinstance(condition, Not):
-        return tests_of(condition.item)
-    return tuple(test for item in condition.items for test in tests_of(item))
+        return comparisons_of(condition.item)
+    return tuple(test for item in condition.items for test in comparisons_of(item))
 
 
 def parse_condition(text: str) -> Condition:
@@ -151,10 +151,10 @@ class _Parser:
         full = (1 << width) - 1
         mask = self.constant(full) if self.take("&") else full
         if self.take("in"):
-            return Test(argument, width, mask, "in", self.constants(full))
+            return Comparison(argument, width, mask, "in", self.constants(full))
         if self.word() == "not" and self.tokens[self.at + 1][1] == "in":
             self.at += 2
-            return Not(Test(argument, width, mask, "in", self.constants(full)))
+            return Not(Comparison(argument, width, mask, "in", self.constants(full)))
         operator = self.word()
         if operator not in _COMPARISONS:
             self.fail(
@@ -164,7 +164,7 @@ class _Parser:
                 hint="comparisons are " + ", ".join(_COMPARISONS) + " and in {…}",
             )
         self.at += 1
-        return _comparison(Test(argument, width, mask, operator, (self.constant(full),)))
+        return _comparison(Comparison(argument, width, mask, operator, (self.constant(full),)))
 
     def argument(self) -> tuple[int, int]:
         if self.take("u32"):
@@ -251,12 +251,12 @@ class _Parser:
         return tokens
 
 
-def _comparison(test: Test) -> Condition:
+def _comparison(test: Comparison) -> Condition:
     """Return `test` over the three operators that remain: !=, <= and >= are negations."""
     opposite = {"!=": "==", "<=": ">", ">=": "<"}.get(test.operator)
     if opposite is None:
         return test
-    return Not(Test(test.argument, test.width, test.mask, opposite, test.values))
+    return Not(Comparison(test.argument, test.width, test.mask, opposite, test.values))
 
 
 def _number(word: str) -> int | None:

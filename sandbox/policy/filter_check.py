@@ -10,7 +10,7 @@ from __future__ import annotations
 from sandbox.errors import PolicyError
 from sandbox.policy import calltable, simulate
 from sandbox.policy.bpf import return_value
-from sandbox.policy.conditions import Test, tests_of
+from sandbox.policy.conditions import Comparison, comparisons_of
 from sandbox.policy.syscall_model import Action, SyscallPolicy
 from sandbox.policy.verdicts import Verdict
 
@@ -22,7 +22,7 @@ _U64 = 0xFFFFFFFFFFFFFFFF
 _ALWAYS = (0, 1, 1 << 32, _U64)
 
 
-def boundary_values(test: Test) -> tuple[int, ...]:
+def boundary_values(test: Comparison) -> tuple[int, ...]:
     """Return values of the argument on both sides of every edge that `test` has."""
     values = set(_ALWAYS)
     for value in test.values:
@@ -42,7 +42,7 @@ def boundary_arguments(verdict: Verdict) -> Iterator[tuple[int, ...]]:
     yield (0,) * 6
     yield (_U64,) * 6
     for clause in verdict.clauses:
-        tests = tests_of(clause.condition)
+        tests = comparisons_of(clause.condition)
         for base in _bases(tests):
             for test in tests:
                 for value in boundary_values(test):
@@ -51,7 +51,7 @@ def boundary_arguments(verdict: Verdict) -> Iterator[tuple[int, ...]]:
                     yield tuple(arguments)
 
 
-def _bases(tests: tuple[Test, ...]) -> tuple[tuple[int, ...], ...]:
+def _bases(tests: tuple[Comparison, ...]) -> tuple[tuple[int, ...], ...]:
     """Return arguments under which all tests hold, as far as one value each can say, or none."""
     true, false = [0] * 6, [0] * 6
     for test in tests:

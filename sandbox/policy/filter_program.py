@@ -20,7 +20,7 @@ Calls are by number from calltable.py. The result is simulated against the model
 from __future__ import annotations
 
 from sandbox.policy import bpf, bpf_layout, calltable, seccomp_library
-from sandbox.policy.conditions import AllOf, AnyOf, Condition, Not, Test
+from sandbox.policy.conditions import AllOf, AnyOf, Condition, Not, Comparison
 from sandbox.policy.syscall_model import Action, SyscallPolicy
 from sandbox.policy.verdicts import Verdict
 
@@ -167,10 +167,10 @@ def _disjunction(condition: Condition) -> list[_Masked] | None:
         return [rule for part in parts for rule in part or ()]
     if isinstance(condition, AllOf):
         return _conjunction(condition)
-    if isinstance(condition, Test) and condition.operator in ("==", "in"):
+    if isinstance(condition, Comparison) and condition.operator in ("==", "in"):
         return [{condition.argument: (condition.mask, value)} for value in condition.values]
     item = condition.item if isinstance(condition, Not) else None
-    if isinstance(item, Test) and item.operator == "==" and item.values == (0,):
+    if isinstance(item, Comparison) and item.operator == "==" and item.values == (0,):
         bit = item.mask
         return [{item.argument: (bit, bit)}] if bit & (bit - 1) == 0 and bit else None
     return None

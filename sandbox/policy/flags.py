@@ -171,7 +171,9 @@ class Flags:
 
 def _bad(flag: Flag, form: str) -> UsageError:
     return UsageError(
-        f"{escape(flag.text)}: expected {form}, got {quote(flag.value)}", code="usage.flag"
+        f"{escape(flag.text)}: expected {form}, got {quote(flag.value)}",
+        hint=f"see --{flag.key} in `sandbox exec --help`",
+        code="usage.flag",
     )
 
 

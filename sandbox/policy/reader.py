@@ -61,8 +61,11 @@ class Reader:
 
     def text(self, path: Path, value: Any, form: str = "a string") -> str:
         """Return `value` if it is a string without NUL."""
-        if not isinstance(value, str) or "\0" in value:
+        if not isinstance(value, str):
             raise self.expected(path, form, value)
+        if "\0" in value:
+            hint = "paths and variables cannot hold NUL on Linux"
+            raise self.error(path, "a NUL byte stands in the value", hint)
         return value
 
     def texts(self, path: Path, value: Any, form: str = "an array of strings") -> list[str]:

@@ -16,7 +16,7 @@ from sandbox.errors import PolicyError
 from sandbox.policy import calltable
 from sandbox.policy.call_sets import CallSets, effective_rules, expand, find_set, load_sets
 from sandbox.policy.condition_names import SOCKET_FAMILIES
-from sandbox.policy.conditions import Condition, Not, Test, holds, parse_condition
+from sandbox.policy.conditions import Condition, Not, Comparison, holds, parse_condition
 from sandbox.policy.syscall_model import ALLOW, Action, SyscallPolicy, SyscallRule
 from sandbox.record import record
 
@@ -154,7 +154,7 @@ def _clause(rule: SyscallRule) -> Clause:
 def _families_clause(policy: SyscallPolicy) -> Clause:
     numbers = sorted(SOCKET_FAMILIES[name] for name in policy.socket_families)
     # An int in the kernel: only the low half counts. Without families no number matches.
-    listed = Test(0, 32, 0xFFFFFFFF, "in", tuple(numbers))
+    listed = Comparison(0, 32, 0xFFFFFFFF, "in", tuple(numbers))
     return Clause(Not(listed), Action("errno", errno.EAFNOSUPPORT), FAMILIES_RULE)
 
 

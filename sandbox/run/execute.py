@@ -7,7 +7,7 @@ import time
 
 from sandbox.launch.result import Result, Setup, new_run_id, utc_text
 from sandbox.launch.spawn import SpawnFailed, spawn
-from sandbox.plan.encode import encode_invocation, encode_plan, plan_digest
+from sandbox.plan.encode import encode_invocation, encode_plan, run_digest
 from sandbox.plan.model import Invocation, Slot, Supervise
 from sandbox.record import replace
 from sandbox.run.outcome import ended, facts_of
@@ -88,11 +88,15 @@ def _extra_mounts(
     return mounts, placeholders, notes
 
 
-def execute(prepared: Prepared, *, on_event: Callable[..., Any] | None = None) -> Result:
+def execute(
+    prepared: Prepared, *, on_event: Callable[..., Any] | None = None, is_detailed: bool = True
+) -> Result:
     """Run a prepared request to its end and return the result.
 
     Shape:  a failure before the command started is a Result with `setup`; `on_event(name,
-            **fields)` receives run.started, run.finished or run.failed.
+            **fields)` receives run.started, run.finished or run.failed. Without `is_detailed` the
+            result of a command that simply exited leaves out policy, digest, effective
+            protections and limits (their JSON and hashes cost about 10 ms).
     Errors: SandboxError where our own files (journal, state directory) cannot be used.
     """
     from sandbox.run.placeholders import Placeholders
@@ -103,6 +107,8 @@ def execute(prepared: Prepared, *, on_event: Callable[..., Any] | None = None) -
     run_id = new_run_id()
     started_s = time.time()
     known: dict[str, Any] = {"run_id": run_id, "started": utc_text(started_s)}
+    if on_event is not None or is_detailed:
+        known["plan_digest"] = run_digest(prepared.plan, prepared.invocation)
     emit = on_event if on_event is not None else _ignore
     with (
         Scratch(prepared.plan, run_id) as scratch,
@@ -206,7 +212,6 @@ def _failed(prepared: Prepared, error: SpawnFailed, known: dict[str, Any], emit:
         reason="setup",
         ended_by="sandbox",
         setup=setup,
-        plan_digest=plan_digest(prepared.plan),
         **known,
         **facts_of(prepared),
     )

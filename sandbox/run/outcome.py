@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from sandbox.launch.result import Limit, Result, Usage
 from sandbox.launch.spawn import DEGRADED_PROC_BIND
-from sandbox.plan.encode import run_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +23,8 @@ _SIGNAL_LIMIT = {_SIGXCPU: "cpu", _SIGXFSZ: "file_size"}
 
 def facts_of(prepared: Prepared) -> dict[str, Any]:
     """Return the members of Result that the plan's notes already hold."""
+    import json  # a command that simply exited, with nobody to read a result, does without
+
     notes = json.loads(prepared.plan.notes) if prepared.plan.notes else {}
     return {
         "policy": notes.get("policy"),
@@ -46,11 +46,12 @@ def ended(
     *,
     was_user: bool,
 ) -> Result:
-    """Return the Result of a command that ran."""
+    """Return the Result of a command that ran; without a digest in `known`, as execute() says."""
     status = ending.status
     exit_code, signal = (None, _SIGKILL) if status is None else _split(status.wait_status)
     reason, ended_by = _reason(ending, signal, was_user=was_user)
-    facts = facts_of(prepared)
+    has_plain_end = reason == "exited" and "plan_digest" not in known
+    facts: dict[str, Any] = {"limits": ()} if has_plain_end else facts_of(prepared)
     hit = _CAUSE_LIMIT.get(ending.cause) or _SIGNAL_LIMIT.get(signal or 0)
     facts["limits"] = tuple(
         (name, Limit(limit.requested, *_keeper(name, limit, relay), hit=name == hit))
@@ -59,7 +60,7 @@ def ended(
     if status is not None and status.degraded & DEGRADED_PROC_BIND:
         facts["tier"] = "reduced"
         facts["effective"] = {
-            **(facts["effective"] or {}),
+            **(facts.get("effective") or {}),
             "filesystem.proc": {
                 "wanted": "prefer",
                 "got": "the caller's /proc, read-only",
@@ -72,7 +73,6 @@ def ended(
         ended_by=ended_by,
         exit_code=exit_code,
         signal=signal,
-        plan_digest=run_digest(prepared.plan, prepared.invocation),
         usage=_usage(ending, relay),
         **known,
         **facts,

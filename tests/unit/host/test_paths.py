@@ -105,6 +105,27 @@ def test_runtime_directory(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(home / ".local/state/sandbox/run/x") == paths.runtime_dir("x")
 
 
+def test_runtime_directory_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller whose home does not exist gets one of its own in /tmp, and no home is made."""
+    monkeypatch.setenv("HOME", str(tmp_path / "absent"))
+    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 987654321)
+    made: list[tuple[str, ...]] = []
+    real = paths._make
+
+    def make(base: str, name: str, *parts: str) -> str:
+        if base != "/tmp":
+            return real(base, name, *parts)
+        made.append((name, *parts))
+        return ""
+
+    monkeypatch.setattr(paths, "_make", make)
+    paths.runtime_dir("x")
+    assert made == [("sandbox-987654321", "x")]
+    assert not (tmp_path / "absent").exists()
+
+
 def test_home_without_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """The user database answers where HOME does not; an unknown id lives in /."""
     import pwd

@@ -280,7 +280,7 @@ def test_notes_describe_policy_and_calls(host: Host) -> None:
     assert [policy.sha256] == [
         item["sha256"] for item in notes["policy"]["files"] if "default" in item["path"]
     ]
-    assert notes["calls"] == {"allowed": 2, "known": 400}
+    assert {"allowed": 2, "known": 400}.items() <= notes["calls"].items()
     assert notes["groups"] == ["@gitconfig", "@toolchains"]
     assert notes["tier"] == "full"
     assert set(notes["effective"]["isolation.seccomp"]) == {"wanted", "got", "by", "note"}

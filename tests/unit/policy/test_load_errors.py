@@ -44,7 +44,7 @@ WRONG = [
     ("env.allow = ['A', 'A']", "stands twice"),
     ("env.set = { 'A=B' = 'x' }", "not a variable's name"),
     ("env.set = { A = 'x:${HOME}' }", "only at the start"),
-    ('env.set = { A = "x\\u0000" }', "expected a string"),
+    ('env.set = { A = "x\\u0000" }', "a NUL byte"),
     ("filesystem.hide = ['relative']", "expected an absolute path"),
     ("filesystem.hide = ['/a/../b']", "expected an absolute path"),
     ("filesystem.hide = ['${PWD}/x']", "expected an absolute path"),
