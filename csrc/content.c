@@ -12,8 +12,6 @@
 #include "mounts.h"
 #include "sys.h"
 
-#define SCRATCH_FILE ".sbx-file"
-
 /**
  * sbx_directory_make - MKDIR: a directory, with those above it
  * Context: child.
@@ -52,13 +50,13 @@ static int file_cover(const struct sbx_operation *at)
 	const struct sbx_mount op = {
 		.attrs = SBX_MOUNT_ATTR_RDONLY | ATTRS_EMPTY,
 	};
-	int root = at->ctx->new_root;
+	int base = at->ctx->base;
 	int tree;
-	int err = content_write(at, root, SCRATCH_FILE);
+	int err = content_write(at, base, BASE_FILE);
 
 	if (err)
 		return sbx_mount_fail(at, SBX_PART_CONTENT, err);
-	tree = sys_open_tree(root, SCRATCH_FILE, SBX_OPEN_TREE_CLONE);
+	tree = sys_open_tree(base, BASE_FILE, SBX_OPEN_TREE_CLONE);
 	if (tree < 0)
 		return sbx_mount_fail(at, SBX_PART_SOURCE, tree);
 	err = sbx_tree_attrs(tree, &op);
@@ -68,7 +66,7 @@ static int file_cover(const struct sbx_operation *at)
 	}
 	err = sbx_attach(at, tree);
 	/* only now: what has no name any more cannot be attached (ENOENT) */
-	if (!err && unlinkat(root, SCRATCH_FILE, 0) < 0)
+	if (!err && unlinkat(base, BASE_FILE, 0) < 0)
 		err = sbx_mount_fail(at, SBX_PART_CONTENT, -errno);
 	return err;
 }

@@ -45,6 +45,7 @@ struct sbx_view {
  * @status_fd: write end
  * @old_root: O_PATH descriptor of the root the sources are taken from
  * @new_root: the mount that becomes /
+ * @base: the root while the view is built; holds the other two and scratch
  * @command_pid: known to pid 1 after the fork
  * @command_status: as waitpid(2), once @is_command_done
  * @is_command_done: the command was reaped
@@ -67,6 +68,7 @@ struct sbx_context {
 	int status_fd;
 	int old_root;
 	int new_root;
+	int base;
 	pid_t command_pid;
 	int command_status;
 	int is_command_done;

@@ -4,13 +4,14 @@
  *
  * Runs in the child, which is pid 1 of its namespaces and still has every
  * capability of its user namespace. On entry the caller's whole tree is
- * mounted; on exit of sbx_stage_mounts() the process stands on the new root
- * with the old one stacked out of sight on top of it, reachable only through
- * ctx->old_root; sbx_stage_pivot() detaches that and makes / read-only.
+ * mounted; on exit of sbx_stage_mounts() the process stands on a private base
+ * that holds the old and the new root side by side; sbx_stage_pivot() makes
+ * the new one / and detaches everything else.
  *
- * The switch comes first and the mounts after it, so that no source can be
- * hidden by the place where the new root is put together, and the old /proc
- * is still there when a fresh one is mounted (the kernel asks for it).
+ * The switch to the base comes first and the mounts after it, so that no
+ * source can be hidden by the place where the new root is put together, and
+ * the old /proc is still there when a fresh one is mounted (the kernel asks
+ * for it).
  *
  * Should: walk the list in order; take every target by descriptor.
  * Must not: follow a link out of the root; go on after an error.
@@ -390,7 +391,7 @@ int sbx_stage_mounts(struct sbx_context *ctx)
 		return -errno;
 	err = sbx_root_make(ctx, &ctx->new_root);
 	if (!err)
-		err = sbx_root_enter(ctx->new_root);
+		err = sbx_root_enter(ctx);
 	if (err)
 		return err;
 	sbx_records(&ctx->plan, SBX_SECTION_MOUNTS, &of_plan);

@@ -8,6 +8,13 @@
 #include "core.h"
 #include "sys.h"
 
+/* Names in the base, the root of the process while the view is built. */
+#define BASE_OLD "old"
+#define BASE_NEW "new"
+#define BASE_LOWER "lower"
+#define BASE_UPPER "upper"
+#define BASE_FILE "file"
+
 #define ATTRS_EMPTY (SBX_MOUNT_ATTR_NOSUID | SBX_MOUNT_ATTR_NODEV | \
 		     SBX_MOUNT_ATTR_NOEXEC)
 
@@ -51,6 +58,6 @@ int sbx_symlink_make(const struct sbx_operation *at);
 
 /* root.c */
 int sbx_root_make(struct sbx_context *ctx, int *root);
-int sbx_root_enter(int root);
+int sbx_root_enter(struct sbx_context *ctx);
 
 #endif

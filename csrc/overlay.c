@@ -2,10 +2,9 @@
 /*
  * overlay.c - an overlay of a caller's tree, for writes that stay private.
  *
- * Runs in the child as part of mounts.c. Both sides are attached under
- * scratch names of the new root while the overlay is created, because
- * overlayfs looks its layers up by path, and detached right after: the
- * overlay holds private mounts of them.
+ * Runs in the child as part of mounts.c. Both sides are attached in the base
+ * while the overlay is created, because overlayfs looks its layers up by
+ * path, and detached right after: the overlay holds private mounts of them.
  */
 #include <string.h>
 #include <sys/stat.h>
@@ -13,20 +12,16 @@
 #include "mounts.h"
 #include "sys.h"
 
-/* Names inside the new root while the overlay is made. */
-#define SCRATCH_LOWER ".sbx-lower"
-#define SCRATCH_UPPER ".sbx-upper"
-
-/* Attach @tree to a scratch directory of the new root; closes @tree. */
-static int scratch_attach(int root, const char *name, int tree)
+/* Attach @tree to a directory of the base; closes @tree. */
+static int scratch_attach(int base, const char *name, int tree)
 {
 	int dir = -1;
 	int err = 0;
 
-	if (mkdirat(root, name, 0700) < 0)
+	if (mkdirat(base, name, 0700) < 0)
 		err = -errno;
 	if (!err)
-		err = sbx_target_open(root, name, &dir);
+		err = sbx_target_open(base, name, &dir);
 	if (!err) {
 		err = sbx_attach_at(tree, dir);
 		close(dir);
@@ -35,11 +30,11 @@ static int scratch_attach(int root, const char *name, int tree)
 	return err;
 }
 
-static void scratch_detach(int root, const char *path, const char *name)
+static void scratch_detach(int base, const char *path, const char *name)
 {
 	/* never attached if an earlier step failed, and then the run ends */
 	sys_umount2(path, SBX_MNT_DETACH);
-	unlinkat(root, name, AT_REMOVEDIR);
+	unlinkat(base, name, AT_REMOVEDIR);
 }
 
 /* The upper side: a tmpfs of its own, or a directory made for this run. */
@@ -74,12 +69,12 @@ static int overlay_upper_attach(const struct sbx_operation *at, mode_t mode)
 		if (err)
 			return err;
 	}
-	err = scratch_attach(ctx->new_root, SCRATCH_UPPER, tree);
+	err = scratch_attach(ctx->base, BASE_UPPER, tree);
 	if (err)
 		return err;
 	/* the merged root shows the mode of the upper directory */
-	if (mkdirat(ctx->new_root, SCRATCH_UPPER "/upper", mode) < 0 ||
-	    mkdirat(ctx->new_root, SCRATCH_UPPER "/work", 0700) < 0)
+	if (mkdirat(ctx->base, BASE_UPPER "/upper", mode) < 0 ||
+	    mkdirat(ctx->base, BASE_UPPER "/work", 0700) < 0)
 		return -errno;
 	return 0;
 }
@@ -92,13 +87,13 @@ static int overlay_create(const struct sbx_operation *at, int *fd)
 	if (fs < 0)
 		return fs;
 	err = sys_fsconfig(fs, SBX_FSCONFIG_SET_STRING, "lowerdir",
-			   "/" SCRATCH_LOWER);
+			   "/" BASE_LOWER);
 	if (!err)
 		err = sys_fsconfig(fs, SBX_FSCONFIG_SET_STRING, "upperdir",
-				   "/" SCRATCH_UPPER "/upper");
+				   "/" BASE_UPPER "/upper");
 	if (!err)
 		err = sys_fsconfig(fs, SBX_FSCONFIG_SET_STRING, "workdir",
-				   "/" SCRATCH_UPPER "/work");
+				   "/" BASE_UPPER "/work");
 	/* trusted.* attributes are beyond a user namespace; without user.* a
 	 * removed and remade directory is EIO */
 	if (!err)
@@ -117,7 +112,7 @@ static int overlay_create(const struct sbx_operation *at, int *fd)
  */
 int sbx_overlay_mount(const struct sbx_operation *at)
 {
-	int root = at->ctx->new_root;
+	int base = at->ctx->base;
 	struct stat st;
 	int lower = -1;
 	int fd = -1;
@@ -133,13 +128,13 @@ int sbx_overlay_mount(const struct sbx_operation *at)
 		close(lower);
 		return sbx_mount_fail(at, SBX_PART_SOURCE, err);
 	}
-	err = scratch_attach(root, SCRATCH_LOWER, lower);
+	err = scratch_attach(base, BASE_LOWER, lower);
 	if (!err)
 		err = overlay_upper_attach(at, st.st_mode & 0777);
 	if (!err)
 		err = overlay_create(at, &fd);
 	/* the overlay keeps private mounts of both sides */
-	scratch_detach(root, "/" SCRATCH_UPPER, SCRATCH_UPPER);
-	scratch_detach(root, "/" SCRATCH_LOWER, SCRATCH_LOWER);
+	scratch_detach(base, "/" BASE_UPPER, BASE_UPPER);
+	scratch_detach(base, "/" BASE_LOWER, BASE_LOWER);
 	return err ? sbx_mount_fail(at, SBX_PART_CREATE, err) : sbx_attach(at, fd);
 }

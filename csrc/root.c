@@ -5,9 +5,13 @@
  * Runs in the child, around mounts.c.
  */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "mounts.h"
 #include "sys.h"
+
+/* Room for the files of the plan that are laid over ones of the caller: content.c. */
+#define BASE_BYTES (4u << 20)
 
 /**
  * sbx_root_make - the new root as a detached mount
@@ -47,31 +51,48 @@ int sbx_root_make(struct sbx_context *ctx, int *root)
 	return err;
 }
 
-/**
- * sbx_root_enter - stand on the new root, the old one stacked on top of it
- *
- * pivot_root(2) wants the new root attached somewhere. Any directory does,
- * for the moment between the two calls; these exist on every system.
- * Context: child.
- */
-int sbx_root_enter(int root)
+/* Attach @base somewhere: any directory does, for the moment until the pivot;
+ * these exist on every system. */
+static int base_attach(int base)
 {
 	static const char *const places[] = { "/tmp", "/usr", "/proc", "/dev" };
 	int err = -ENOENT;
 	size_t i;
 
 	for (i = 0; i < sizeof(places) / sizeof(places[0]) && err; i++)
-		err = sys_move_mount(root, AT_FDCWD, places[i], 0);
-	if (err)
-		return err;
-	if (fchdir(root) < 0 ||
-	    syscall(SYS_pivot_root, ".", ".") < 0)
-		return -errno;
-	return 0;
+		err = sys_move_mount(base, AT_FDCWD, places[i], 0);
+	return err;
 }
 
 /**
- * sbx_stage_pivot - let go of the old root; / becomes read-only
+ * sbx_root_enter - stand on the base, with old and new root below it
+ *
+ * The base is a private tmpfs that is / only while the view is built. Neither
+ * root lies above or below the other: with the old one stacked on the new
+ * one, a ".." of a hostile link that RESOLVE_IN_ROOT stops at the new root
+ * would still step up into the mount on top of it.
+ * Context: child.
+ * Return: 0 or -errno.
+ */
+int sbx_root_enter(struct sbx_context *ctx)
+{
+	int err = sbx_tmpfs_make(BASE_BYTES, 0, 0700,
+				 SBX_MOUNT_ATTR_NOSUID | SBX_MOUNT_ATTR_NODEV,
+				 &ctx->base);
+
+	if (!err)
+		err = base_attach(ctx->base);
+	if (err)
+		return err;
+	if (mkdirat(ctx->base, BASE_OLD, 0700) < 0 ||
+	    mkdirat(ctx->base, BASE_NEW, 0700) < 0 || fchdir(ctx->base) < 0 ||
+	    syscall(SYS_pivot_root, ".", BASE_OLD) < 0)
+		return -errno;
+	return sys_move_mount(ctx->new_root, ctx->base, BASE_NEW, 0);
+}
+
+/**
+ * sbx_stage_pivot - the new root becomes /, read-only; the rest is let go
  * Context: child.
  */
 int sbx_stage_pivot(struct sbx_context *ctx)
@@ -83,15 +104,16 @@ int sbx_stage_pivot(struct sbx_context *ctx)
 
 	if (!(ctx->core->namespaces & SBX_CLONE_NEWNS))
 		return 0;
-	if (fchdir(ctx->old_root) < 0)
+	/* the base, stacked on the new root for one call: pivot_root(2) */
+	if (fchdir(ctx->new_root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
 		return -errno;
 	err = sys_umount2(".", SBX_MNT_DETACH);
 	if (err)
 		return err;
 	close(ctx->old_root);
+	close(ctx->base);
 	ctx->old_root = -1;
-	if (fchdir(ctx->new_root) < 0)
-		return -errno;
+	ctx->base = -1;
 	if (ctx->core->flags & SBX_PLAN_ROOT_READONLY)
 		err = sys_mount_setattr(ctx->new_root, 0, &readonly);
 	close(ctx->new_root);

@@ -147,6 +147,7 @@ static int context_init(struct sbx_context *ctx, const void *plan,
 	memset(ctx, 0, sizeof(*ctx));
 	ctx->old_root = -1;
 	ctx->new_root = -1;
+	ctx->base = -1;
 	err = sbx_plan_check(plan, plan_size, error);
 	if (!err)
 		err = sbx_invocation_check(invocation, invocation_size, error);

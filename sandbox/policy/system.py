@@ -87,7 +87,9 @@ def system_access(policy: Policy, mounts: list[MountOp]) -> dict[SlotPath, int]:
         _SHM: landlock.rights_of("tmpfs", is_noexec=True),
     }
     for name in policy.filesystem.dev:
-        access[SlotPath(b"/dev/" + name.encode())] = landlock.DEVICE
+        # only a terminal has uses for ioctl: the others answer with the kernel's own state
+        rights = landlock.DEVICE if name == "tty" else landlock.DEVICE & ~landlock.IOCTL_DEV
+        access[SlotPath(b"/dev/" + name.encode())] = rights
     if "tty" in policy.filesystem.dev:
         access[SlotPath(b"/dev/pts")] = landlock.DEVICE
     if policy.filesystem.proc_mode == "fresh":
