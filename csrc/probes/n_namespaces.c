@@ -161,9 +161,9 @@ static void n05(struct report *report, int argc, char **argv)
 	bool has_root = false, has_shared = false, has_master = false;
 	const char *host = argument_or(argc, argv, 0, "");
 	char line[4096], device[32], root[1024], point[1024];
-	FILE *file = fopen("/proc/self/mountinfo", "re");
+	FILE *file = *host ? fopen("/proc/self/mountinfo", "re") : NULL;
 
-	if (!file || !*host) {
+	if (!file) {
 		report_unprepared(report, "needs mountinfo and a device");
 		return;
 	}

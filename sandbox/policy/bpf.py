@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 
 from sandbox.errors import PolicyError
-from sandbox.policy.conditions import AllOf, AnyOf, Condition, Not, Comparison
+from sandbox.policy.conditions import AllOf, AnyOf, Comparison, Condition, Not
 from sandbox.policy.syscall_model import Action
 
 TYPE_CHECKING = False

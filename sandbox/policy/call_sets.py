@@ -186,9 +186,3 @@ def effective_rules(policy: SyscallPolicy, sets: CallSets | None = None) -> tupl
         for name in find_set(sets, policy.base).rules:
             own.setdefault(name, shipped[name])
     return tuple(own.values())
-
-
-def call_reasons(policy: SyscallPolicy, sets: CallSets | None = None) -> dict[str, str]:
-    """Return why each call of the policy's set is allowed."""
-    sets = sets or load_sets()
-    return dict(find_set(sets, policy.base).reasons) if policy.base else {}

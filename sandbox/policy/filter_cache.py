@@ -107,15 +107,16 @@ def load(key: str) -> _Kept | None:
         fd = os.open(os.path.join(_directory(), key), flags)
     except (OSError, StateError):
         return None
-    with open(fd, "rb") as file:
+    try:
         info = os.fstat(fd)
         is_ours = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid()
         if not is_ours or info.st_mode & 0o022 or info.st_size > _SIZE_MAX_BYTES:
             return None
-        try:
-            content = file.read(_SIZE_MAX_BYTES)
-        except OSError:
-            return None
+        content = os.read(fd, _SIZE_MAX_BYTES)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
     return _decode(key, content)
 
 

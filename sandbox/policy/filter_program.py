@@ -19,9 +19,10 @@ Calls are by number from calltable.py. The result is simulated against the model
 
 from __future__ import annotations
 
+from sandbox.errors import PolicyError
 from sandbox.policy import bpf, bpf_layout, calltable, seccomp_library
-from sandbox.policy.conditions import AllOf, AnyOf, Condition, Not, Comparison
-from sandbox.policy.syscall_model import Action, SyscallPolicy
+from sandbox.policy.conditions import AllOf, AnyOf, Comparison, Condition, Not
+from sandbox.policy.syscall_model import ALLOW, Action, SyscallPolicy
 from sandbox.policy.verdicts import Verdict
 
 TYPE_CHECKING = False
@@ -33,8 +34,20 @@ _MASKED_RULES_MAX = 32
 
 
 def compile_program(policy: SyscallPolicy, arch: str, verdicts: dict[str, Verdict]) -> bytes:
-    """Return the instructions that answer as `verdicts` say, for every call and foreign ABI."""
-    return _Compilation(policy, arch, verdicts).code()
+    """Return the instructions that answer as `verdicts` say, for every call and foreign ABI.
+
+    Errors: PolicyError(policy.filter) where libseccomp refuses a rule or the program is too large.
+    """
+    compilation = _Compilation(policy, arch, verdicts)
+    try:
+        return compilation.code()
+    except OSError as error:
+        raise PolicyError(
+            f"libseccomp refuses the filter: {error.strerror or error}",
+            hint="report the policy and the version of libseccomp",
+            code="policy.filter",
+            errno=error.errno,
+        ) from error
 
 
 class _Compilation:
@@ -71,7 +84,7 @@ class _Compilation:
             if target != denied:
                 action = self._library_action(library, verdict.default, target)
                 program.add_rule_exactly(action, self.numbers[name])
-        return self._linked(library, program, allow=self.graph.returns(Action("allow")))
+        return self._linked(library, program, allow=self.graph.returns(ALLOW))
 
     def _deny_list(self, library: ModuleType, allow_list: int) -> int:
         """Return the entry of the program that answers masked equalities, else goes on."""
@@ -146,9 +159,11 @@ _Masked = dict[int, tuple[int, int]]  # argument: (mask, value); all must match
 def _masked_rules(verdict: Verdict) -> list[_Masked] | None:
     """Return the call's clauses as rules of masked equalities, or None where that cannot be.
 
-    One answer only: libseccomp has no order between two rules of a call that both match.
+    One answer only, since libseccomp has no order between two rules of a call that both match;
+    and not "allow", which in the deny-list means that the question stays open.
     """
-    if len({clause.action for clause in verdict.clauses}) != 1:
+    actions = {clause.action for clause in verdict.clauses}
+    if len(actions) != 1 or ALLOW in actions:
         return None
     rules: list[_Masked] = []
     for clause in verdict.clauses:
@@ -168,7 +183,9 @@ def _disjunction(condition: Condition) -> list[_Masked] | None:
     if isinstance(condition, AllOf):
         return _conjunction(condition)
     if isinstance(condition, Comparison) and condition.operator in ("==", "in"):
-        return [{condition.argument: (condition.mask, value)} for value in condition.values]
+        # libseccomp masks the value too, so that one which can never be equal would always be.
+        values = [value for value in condition.values if value & ~condition.mask == 0]
+        return [{condition.argument: (condition.mask, value)} for value in values]
     item = condition.item if isinstance(condition, Not) else None
     if isinstance(item, Comparison) and item.operator == "==" and item.values == (0,):
         bit = item.mask

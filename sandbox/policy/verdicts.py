@@ -16,7 +16,7 @@ from sandbox.errors import PolicyError
 from sandbox.policy import calltable
 from sandbox.policy.call_sets import CallSets, effective_rules, expand, find_set, load_sets
 from sandbox.policy.condition_names import SOCKET_FAMILIES
-from sandbox.policy.conditions import Condition, Not, Comparison, holds, parse_condition
+from sandbox.policy.conditions import Comparison, Condition, Not, holds, parse_condition
 from sandbox.policy.syscall_model import ALLOW, Action, SyscallPolicy, SyscallRule
 from sandbox.record import record
 
@@ -82,11 +82,6 @@ def resolve_calls(
         )
         for name in calltable.call_numbers(arch)
     }
-
-
-def foreign_answer(policy: SyscallPolicy) -> Action:
-    """Return what every call of another ABI gets."""
-    return policy.foreign_abi
 
 
 def _check(policy: SyscallPolicy) -> None:

@@ -7,15 +7,15 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from support.syscalls import NATIVE_FOREIGN, U64, calls_around
 
 from sandbox.policy import calltable, simulate
-from sandbox.policy.bpf import return_value
+from sandbox.policy.bpf import RETURN, return_value
 from sandbox.policy.conditions import comparisons_of
 from sandbox.policy.load import load_policy
 from sandbox.policy.syscall_model import SyscallPolicy
 from sandbox.policy.syscalls import CompiledFilter, compile_uncached, resolve_calls
 from sandbox.policy.verdicts import Verdict
+from support.syscalls import NATIVE_FOREIGN, U64, calls_around
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 POLICIES = ("strict", "default", "tiny")
@@ -105,7 +105,8 @@ def test_filter_stays_small_and_shallow(name: str, arch: str) -> None:
     filter_ = compiled(name, arch)
     program = simulate.load(filter_.code)
     numbers = calltable.call_numbers(arch)
-    plain = {n for n, verdict in resolve_calls(syscalls_of(name), arch).items() if not verdict.clauses}
+    verdicts = resolve_calls(syscalls_of(name), arch)
+    plain = {call for call, verdict in verdicts.items() if not verdict.clauses}
     costs = {n: simulate.run(program, arch=arch, nr=numbers[n]).cost for n in plain}
     assert len(program.lines) <= 200
     assert max(costs.values()) <= 13
@@ -138,3 +139,39 @@ def test_verdicts_of_shipped_policies_change_only_on_purpose(name: str, arch: st
     if os.environ.get("SANDBOX_TESTS_REGEN") == "1":
         path.write_text(text, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == text
+
+
+def swapped(code: bytes, index: int) -> bytes:
+    """Return `code` with the two branches of one test exchanged, or one answer made another."""
+    at = index * 8
+    line = bytearray(code[at : at + 8])
+    if line[0] == RETURN:
+        line[6] ^= 0x01  # another SECCOMP_RET_* value
+    else:
+        line[2], line[3] = line[3], line[2]
+    return code[:at] + bytes(line) + code[at + 8 :]
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_comparison_notices_any_instruction_that_is_wrong(name: str) -> None:
+    """Not vacuous: with any one test or answer of a filter changed, some call differs."""
+    code = compiled(name, "x86_64").code
+    lines = simulate.load(code).lines
+    comparison = Comparison(name, "x86_64")
+    calls: list[tuple[tuple[int, ...], int]] = []
+    comparison.ask = lambda abi, nr, args, expected: calls.append(  # type: ignore[method-assign]
+        (simulate.words(calltable.AUDIT_ARCH[abi], nr, args), expected)
+    )
+    comparison.ask_native()
+    comparison.ask_foreign()
+    by_line: dict[int, list[tuple[tuple[int, ...], int]]] = {}
+    for call in calls:
+        for at in simulate.trace(comparison.program, call[0])[1]:
+            by_line.setdefault(at, []).append(call)
+    unnoticed = []
+    for index, line in enumerate(lines):
+        if line[0] not in (0x20, 0x54, 0x05):
+            changed = simulate.load(swapped(code, index))
+            if all(simulate.trace(changed, data)[0] == value for data, value in by_line[index]):
+                unnoticed.append(simulate.disassemble(code)[index])
+    assert unnoticed == []
