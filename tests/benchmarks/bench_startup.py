@@ -30,10 +30,11 @@ FLOOR = "python3 -c pass"
 
 @dataclass(frozen=True)
 class Subject:
-    """One thing to measure: its name, its argv and what happens before each run."""
+    """One thing to measure: its name, its argv, where it caches and what happens before a run."""
 
     name: str
     argv: list[str]
+    cache: Path
     before: Callable[[], None] | None = None
 
 
@@ -57,19 +58,23 @@ def bubblewrap() -> list[str]:
     return [*argv, "--cap-drop", "ALL", "--hostname", "sandbox", "--", "/bin/true"]
 
 
-def subjects(cache: Path) -> list[Subject]:
-    """Return what is measured; `cache` is where the project keeps compiled filters."""
+def subjects(base: Path) -> list[Subject]:
+    """Return what is measured; caches are below `base`.
+
+    The subject whose filters are compiled each time forgets them in a cache of its own.
+    """
+    warm, cold = base / "warm", base / "cold"
 
     def forget() -> None:
-        shutil.rmtree(cache, ignore_errors=True)
+        shutil.rmtree(cold / "sandbox" / "filters", ignore_errors=True)
 
-    found = [Subject("/bin/true", ["/bin/true"])]
+    found = [Subject("/bin/true", ["/bin/true"], warm)]
     if shutil.which("bwrap"):
-        found.append(Subject(PEER, bubblewrap()))
-    found.append(Subject(FLOOR, [sys.executable, "-I", "-c", "pass"]))
+        found.append(Subject(PEER, bubblewrap(), warm))
+    found.append(Subject(FLOOR, [sys.executable, "-I", "-c", "pass"], warm))
     cached = ("strict", "default", "tiny")
-    found.extend(Subject(f"{name}, filters cached", sandbox(name)) for name in cached)
-    return [*found, Subject("strict, filters compiled", sandbox("strict"), forget)]
+    found.extend(Subject(f"{name}, filters cached", sandbox(name), warm) for name in cached)
+    return [*found, Subject("strict, filters compiled", sandbox("strict"), cold, forget)]
 
 
 def run_once(subject: Subject, env: dict[str, str], cwd: str) -> float:
@@ -79,7 +84,7 @@ def run_once(subject: Subject, env: dict[str, str], cwd: str) -> float:
     started = time.perf_counter_ns()
     done = subprocess.run(
         subject.argv,
-        env=env,
+        env={**env, "XDG_CACHE_HOME": str(subject.cache)},
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -150,8 +155,8 @@ def main() -> int:
         home.mkdir()
         work.mkdir()
         os.chdir(work)
-        env = {"PATH": "/usr/bin:/bin", "HOME": str(home), "XDG_CACHE_HOME": f"{base}/cache"}
-        found = subjects(Path(base, "cache", "sandbox", "filters"))
+        env = {"PATH": "/usr/bin:/bin", "HOME": str(home)}
+        found = subjects(Path(base, "cache"))
         rows = summary(measure(found, arguments.rounds, env))
         os.chdir("/")
     print_table(rows)

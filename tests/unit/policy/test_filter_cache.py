@@ -256,6 +256,6 @@ def test_lookup_imports_neither_pyseccomp_nor_toml(directory: Path, tmp_path: Pa
         " 'sandbox.policy.bpf', 'sandbox.policy.simulate'} & (set(sys.modules) - loaded)))"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    argv = [sys.executable, "-c", text]
+    argv = [sys.executable, "-P", "-c", text]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=env, check=False)
     assert (done.stdout, done.stderr) == ("[]\n", "")
