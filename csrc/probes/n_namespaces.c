@@ -155,11 +155,12 @@ static void n04(struct report *report, int argc, char **argv)
 	report_attempt(report, "kill", kill((pid_t)pid, 0), 0);
 }
 
-/** n05 - argument: major:minor of the host's root file system */
+/** n05 - arguments: major:minor of the host's /, and the part of it mounted */
 static void n05(struct report *report, int argc, char **argv)
 {
 	bool has_root = false, has_shared = false, has_master = false;
 	const char *host = argument_or(argc, argv, 0, "");
+	const char *part = argument_or(argc, argv, 1, "/");
 	char line[4096], device[32], root[1024], point[1024];
 	FILE *file = *host ? fopen("/proc/self/mountinfo", "re") : NULL;
 
@@ -171,7 +172,7 @@ static void n05(struct report *report, int argc, char **argv)
 		if (sscanf(line, "%*d %*d %31s %1023s %1023s", device, root,
 			   point) != 3)
 			continue;
-		if (strcmp(device, host) == 0 && strcmp(root, "/") == 0)
+		if (strcmp(device, host) == 0 && strcmp(root, part) == 0)
 			has_root = true;
 		has_shared |= strstr(line, " shared:") != NULL;
 		has_master |= strstr(line, " master:") != NULL;

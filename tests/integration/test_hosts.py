@@ -36,8 +36,9 @@ def lacking(user: User, user_python: Path, work_dir: Path) -> Run:
 
     def run(calls: dict[int, int], *args: str) -> CompletedProcess[bytes]:
         text = ",".join(f"{number}:{errno}" for number, errno in calls.items())
-        program = [user_python, "-I", "-m", "sandbox", *args]
-        return user.run([user_python, "-I", "-c", LACKING, text, *program], cwd=work_dir)
+        python = str(user_python)
+        program = [python, "-I", "-m", "sandbox", *args]
+        return user.run([python, "-I", "-c", LACKING, text, *program], cwd=work_dir)
 
     return run
 

@@ -80,7 +80,7 @@ def test_an_overlay_in_the_state_directory_discards_too(
     user.own(tree)
     script = "rm -r d && mkdir d && ls d && echo y > d/y && cat d/y"
     state = {"XDG_STATE_HOME": str(user.home / "state")}
-    argv = [user_python, "-I", "-c", STATE_OVERLAY, "sh", "-c", script]
+    argv = [str(user_python), "-I", "-c", STATE_OVERLAY, "sh", "-c", script]
     done = user.run(argv, cwd=tree, env=state)
     assert (done.returncode, done.stdout) == (0, b"y\n"), done.stderr
     assert (tree / "d/x").exists()

@@ -96,6 +96,17 @@ def start_time(pid: int | str) -> str:
     return text.rpartition(")")[2].split()[19]
 
 
+def _root_field() -> str:
+    """The part of its filesystem that is mounted at /: "/", or a subvolume or bound directory."""
+    found = "/"
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            fields = line.split()
+            if fields[4] == "/":
+                found = fields[3]  # the last one is on top
+    return found
+
+
 def _host_facts() -> dict[str, Value]:
     root = os.stat("/")
     return {
@@ -103,6 +114,7 @@ def _host_facts() -> dict[str, Value]:
         "host_init_start": start_time(1),
         "host_name": os.uname().nodename,
         "root_device": f"{os.major(root.st_dev)}:{os.minor(root.st_dev)}",
+        "root_field": _root_field(),
         "root_dev": str(root.st_dev),
         "root_ino": str(root.st_ino),
     }

@@ -59,7 +59,8 @@ def test_record_equality_needs_the_same_type() -> None:
     """A record equals one of its own type only, and hashes alike then."""
     assert Point(1) == Point(1)
     assert hash(Point(1)) == hash(Point(1))
-    assert Point(1) != (1, 2)
+    other: object = (1, 2)
+    assert Point(1) != other
 
 
 def test_record_prints_its_fields() -> None:

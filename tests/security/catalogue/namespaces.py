@@ -60,7 +60,7 @@ ROWS = (
         source="runc",
         strict=every("absent"),
         default=every("absent"),
-        args=("{root_device}",),
+        args=("{root_device}", "{root_field}"),
         is_for_root_caller=True,
     ),
     Row(

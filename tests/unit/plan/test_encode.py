@@ -157,9 +157,7 @@ def test_c_refuses_an_invocation_that_means_nothing(
     changes: dict[str, object], section: int
 ) -> None:
     """The same for what runs now."""
-    result, found, _op = check(
-        "invocation", encode_invocation(replace(RUN, **changes))
-    )
+    result, found, _op = check("invocation", encode_invocation(replace(RUN, **changes)))
     assert (result < 0, found) == (True, section)
 
 
