@@ -19,6 +19,7 @@
 #define SBX_INVOCATION_MAX 8388608
 #define SBX_MOUNTS_MAX 8192
 #define SBX_FDS_MAX 256
+#define SBX_EXTENTS_MAX 64		/* of each map; a map is one write below 4 KiB */
 #define SBX_NONE 0xffffffff
 
 /* Sections. A kind stands at most once; unknown kinds are refused. */
@@ -220,6 +221,10 @@ enum sbx_supervise_key {
 	SBX_SUPERVISE_OUTPUT_BYTES = 2,
 	SBX_SUPERVISE_TERM_GRACE_MS = 3,
 	SBX_SUPERVISE_MEMORY_BYTES = 4,	/* resident, summed over the tree */
+	SBX_SUPERVISE_GROUP_MEMORY_BYTES = 5,	/* these four: of the run's cgroup */
+	SBX_SUPERVISE_GROUP_SWAP_BYTES = 6,
+	SBX_SUPERVISE_GROUP_PIDS = 7,
+	SBX_SUPERVISE_GROUP_CPU_MS = 8,
 };
 
 /* Limits that the supervisor keeps. */
@@ -235,6 +240,9 @@ struct sbx_invocation_core {
 };
 
 #define SBX_INVOCATION_BARRIER 0x1	/* wait for 'G' before the last stages */
+#define SBX_INVOCATION_HOLD 0x2		/* the caller of sbx_spawn writes 'M' … */
+#define SBX_INVOCATION_MAPS_OUTSIDE 0x4	/* … and has the id maps written first */
+#define SBX_INVOCATION_FLAGS_ALL 0x7
 
 struct sbx_fd_map {
 	int32_t source;			/* a descriptor of the caller */
@@ -290,6 +298,13 @@ enum sbx_mount_part {
 	SBX_PART_INVOCATION = 0x100,	/* flag: op indexes the invocation's mounts */
 };
 
+/* detail of SBX_STAGE_MAPS */
+enum sbx_maps_detail {
+	SBX_MAPS_IDS = 0,
+	SBX_MAPS_GROUP_JOIN = 1,	/* not by C: moving the child into its cgroup */
+	SBX_MAPS_GROUP_NAMESPACE = 2,	/* unshare(CLONE_NEWCGROUP) */
+};
+
 /* detail of SBX_STAGE_EXEC */
 enum sbx_exec_detail {
 	SBX_EXEC_PLAIN = 0,
@@ -331,6 +346,9 @@ int sbx_invocation_check(const void *invocation, size_t size,
 /*
  * Start the invocation behind the walls of the plan. Returns once the child
  * has its id maps; whether the command started is read from child->error_fd.
+ * Under SBX_INVOCATION_HOLD the child waits until the caller has moved it into
+ * its cgroup (and, under MAPS_OUTSIDE, had its maps written by the helpers of
+ * subuid(5)) and writes 'M' to child->control_fd.
  * Thread-safe; the caller owns the descriptors in *child.
  * Return 0, or a negative errno with *error filled in and nothing left over.
  */

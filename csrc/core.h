@@ -17,6 +17,7 @@
 #include "abi.h"
 
 #define SBX_SECTION_KINDS 32
+#define SBX_MAP_LINE 64		/* three numbers of 32 bits, and room to format */
 
 /**
  * struct sbx_view - a checked blob
@@ -93,6 +94,11 @@ int sbx_check_string(const struct sbx_view *view, uint32_t offset,
 int sbx_check_slot_path(const struct sbx_view *view, uint32_t slot,
 			uint32_t offset);
 int sbx_check_fail(struct sbx_error *error, uint32_t kind, int err);
+
+/* idmaps.c */
+int sbx_check_id_maps(const struct sbx_view *view, struct sbx_error *error);
+uint32_t sbx_id_outside(const struct sbx_context *ctx, enum sbx_id_kind kind);
+size_t sbx_id_map_line(const struct sbx_id_map *map, char line[SBX_MAP_LINE]);
 
 /* child.c: runs in the child, does not return */
 void sbx_child_main(struct sbx_context *ctx) __attribute__((noreturn));

@@ -91,38 +91,6 @@ static int core_check(const struct sbx_view *view, struct sbx_error *error)
 	return err ? sbx_check_fail(error, SBX_SECTION_CORE, -err) : 0;
 }
 
-static int id_maps_check(const struct sbx_view *view, struct sbx_error *error)
-{
-	size_t count, i;
-	size_t of_kind[2] = { 0, 0 };
-	const struct sbx_plan_core *core;
-	const struct sbx_id_map *maps;
-
-	core = sbx_records(view, SBX_SECTION_CORE, &count);
-	maps = sbx_records(view, SBX_SECTION_IDMAPS, &count);
-	for (i = 0; i < count; i++) {
-		uint64_t size = maps[i].count;
-
-		error->op = (int32_t)i;
-		if (maps[i].kind > SBX_ID_GID || !size ||
-		    maps[i].inside + size > SBX_NONE ||
-		    maps[i].outside + size > SBX_NONE)
-			return sbx_check_fail(error, SBX_SECTION_IDMAPS,
-					      EINVAL);
-		of_kind[maps[i].kind]++;
-	}
-	error->op = -1;
-	if (core->namespaces & SBX_CLONE_NEWUSER) {
-		/* several extents come with newuidmap: one each for now */
-		if (of_kind[SBX_ID_UID] != 1 || of_kind[SBX_ID_GID] != 1)
-			return sbx_check_fail(error, SBX_SECTION_IDMAPS,
-					      EINVAL);
-	} else if (count) {
-		return sbx_check_fail(error, SBX_SECTION_IDMAPS, EINVAL);
-	}
-	return 0;
-}
-
 static int mount_check(const struct sbx_view *view, const struct sbx_mount *op)
 {
 	const struct sbx_section *pool = view->sections[SBX_SECTION_STRINGS];
@@ -284,7 +252,7 @@ static int rest_check(const struct sbx_view *view, struct sbx_error *error)
 	for (i = 0; i < count; i++) {
 		error->op = (int32_t)i;
 		if (limits[i].key < SBX_SUPERVISE_WALL_MS ||
-		    limits[i].key > SBX_SUPERVISE_MEMORY_BYTES)
+		    limits[i].key > SBX_SUPERVISE_GROUP_CPU_MS)
 			return sbx_check_fail(error, SBX_SECTION_SUPERVISE,
 					      EINVAL);
 	}
@@ -306,7 +274,7 @@ int sbx_plan_check(const void *plan, size_t size, struct sbx_error *error)
 	if (!err)
 		err = core_check(&view, error);
 	if (!err)
-		err = id_maps_check(&view, error);
+		err = sbx_check_id_maps(&view, error);
 	if (!err)
 		err = sbx_check_mounts(&view, error);
 	if (!err)
@@ -407,7 +375,9 @@ int sbx_invocation_check(const void *invocation, size_t size,
 	core = sbx_records(&view, SBX_SECTION_INVOCATION, &count);
 	if (count != 1 ||
 	    sbx_check_slot_path(&view, SBX_SLOT_NONE, core->cwd) < 0 ||
-	    core->flags & ~(uint32_t)SBX_INVOCATION_BARRIER)
+	    core->flags & ~(uint32_t)SBX_INVOCATION_FLAGS_ALL ||
+	    (core->flags & SBX_INVOCATION_MAPS_OUTSIDE &&
+	     !(core->flags & SBX_INVOCATION_HOLD)))
 		return sbx_check_fail(error, SBX_SECTION_INVOCATION, EINVAL);
 	err = strings_list_check(&view, SBX_SECTION_ARGV, 1, error);
 	if (!err)

@@ -146,36 +146,20 @@ int sbx_source_tree(struct sbx_context *ctx, const struct sbx_view *view,
 	return err;
 }
 
-/* The plan's single ids outside, for idmapped mounts. */
-static void outside_ids(const struct sbx_context *ctx, uid_t *uid, gid_t *gid)
-{
-	size_t count, i;
-	const struct sbx_id_map *maps =
-		sbx_records(&ctx->plan, SBX_SECTION_IDMAPS, &count);
-
-	for (i = 0; i < count; i++) {
-		if (maps[i].kind == SBX_ID_UID)
-			*uid = maps[i].outside;
-		else
-			*gid = maps[i].outside;
-	}
-}
-
 static int tree_idmap(struct sbx_context *ctx, int tree,
 		      const struct sbx_mount *op)
 {
 	struct sbx_mount_attr attr = { .attr_set = SBX_MOUNT_ATTR_IDMAP };
 	unsigned int flags = op->flags & SBX_MOUNT_RECURSIVE ?
 		SBX_AT_RECURSIVE : 0;
-	uid_t uid = 0;
-	gid_t gid = 0;
 	struct stat st;
 	int userns, err;
 
 	if (fstatat(tree, "", &st, AT_EMPTY_PATH) < 0)
 		return -errno;
-	outside_ids(ctx, &uid, &gid);
-	userns = sbx_userns_idmap_open(st.st_uid, st.st_gid, uid, gid);
+	userns = sbx_userns_idmap_open(st.st_uid, st.st_gid,
+				       sbx_id_outside(ctx, SBX_ID_UID),
+				       sbx_id_outside(ctx, SBX_ID_GID));
 	if (userns < 0)
 		return userns;
 	attr.userns_fd = (uint64_t)userns;

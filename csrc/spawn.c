@@ -4,7 +4,8 @@
  *
  * One clone makes every namespace; the child waits for its id maps, which
  * only a process outside can write. Three pipes tie the two together:
- *   control  parent -> child  'M' maps written, 'G' barrier open; its closing
+ *   control  parent -> child  'M' maps written (and the cgroup joined), 'G'
+ *                             barrier open; its closing
  *                             tells pid 1 that the supervisor is gone
  *   error    child -> parent  one struct sbx_error, or end of file at exec
  *   status   pid 1 -> parent  one struct sbx_status when the command ended
@@ -120,20 +121,13 @@ int sbx_is_privileged(void)
 	return (data[0].effective & wanted) == wanted && is_initial_userns();
 }
 
+/* Whether the command is somebody else than the caller outside. */
 static int outside_differs(const struct sbx_context *ctx)
 {
-	size_t count, i;
-	const struct sbx_id_map *maps =
-		sbx_records(&ctx->plan, SBX_SECTION_IDMAPS, &count);
-
-	for (i = 0; i < count; i++) {
-		uint32_t own = maps[i].kind == SBX_ID_UID ? geteuid()
-							  : getegid();
-
-		if (maps[i].outside != own)
-			return 1;
-	}
-	return 0;
+	if (!(ctx->core->namespaces & SBX_CLONE_NEWUSER))
+		return 0;
+	return sbx_id_outside(ctx, SBX_ID_UID) != geteuid() ||
+	       sbx_id_outside(ctx, SBX_ID_GID) != getegid();
 }
 
 static int context_init(struct sbx_context *ctx, const void *plan,
@@ -180,8 +174,10 @@ static int context_init(struct sbx_context *ctx, const void *plan,
 static int clone_child(struct sbx_context *ctx, int *pidfd)
 {
 	struct sbx_clone_args args = {
-		/* TIME is entered by unshare(2), see sbx_stage_timens() */
-		.flags = (ctx->core->namespaces & ~SBX_CLONE_NEWTIME) |
+		/* TIME and CGROUP are entered by unshare(2), see
+		 * sbx_stage_timens() and sbx_stage_maps() */
+		.flags = (ctx->core->namespaces &
+			  ~(SBX_CLONE_NEWTIME | SBX_CLONE_NEWCGROUP)) |
 			 SBX_CLONE_PIDFD,
 		.pidfd = (uint64_t)(uintptr_t)pidfd,
 	};
@@ -222,14 +218,18 @@ static void child_kill(pid_t pid)
 		;
 }
 
-/* Write the maps and let the child go on. */
+/* Write the maps and let the child go on, unless the caller has to do more. */
 static int child_release(struct sbx_context *ctx, int control, pid_t pid)
 {
+	uint32_t flags = ctx->run->flags;
 	int err = 0;
 
-	if (ctx->core->namespaces & SBX_CLONE_NEWUSER)
+	if (ctx->core->namespaces & SBX_CLONE_NEWUSER &&
+	    !(flags & SBX_INVOCATION_MAPS_OUTSIDE))
 		err = sbx_userns_maps_write(ctx, pid);
-	return err ? err : sbx_write_all(control, "M", 1);
+	if (err || flags & SBX_INVOCATION_HOLD)
+		return err;
+	return sbx_write_all(control, "M", 1);
 }
 
 static int start(struct sbx_context *ctx, struct pipes *pipes,

@@ -47,20 +47,19 @@ static int proc_pid_open(pid_t pid)
 	return fd;
 }
 
-static int map_write(int proc, const char *name, uint32_t inside,
-		     uint32_t outside, uint32_t count)
+/* Every extent of one kind, in the one write that the kernel takes. */
+static int map_write(int proc, const struct sbx_id_map *maps, size_t count,
+		     enum sbx_id_kind kind)
 {
-	char line[80];
+	char text[SBX_EXTENTS_MAX * SBX_MAP_LINE];
 	size_t at = 0;
+	size_t i;
 
-	at += sbx_format_u64(inside, 10, line + at);
-	line[at++] = ' ';
-	at += sbx_format_u64(outside, 10, line + at);
-	line[at++] = ' ';
-	at += sbx_format_u64(count, 10, line + at);
-	line[at++] = '\n';
-	line[at] = '\0';
-	return sbx_write_file(proc, name, line);
+	for (i = 0; i < count; i++)
+		if (maps[i].kind == (uint32_t)kind)
+			at += sbx_id_map_line(&maps[i], text + at);
+	return sbx_write_file(proc, kind == SBX_ID_UID ? "uid_map" : "gid_map",
+			      text);
 }
 
 /**
@@ -70,7 +69,7 @@ static int map_write(int proc, const char *name, uint32_t inside,
  */
 int sbx_userns_maps_write(const struct sbx_context *ctx, pid_t pid)
 {
-	size_t count, i;
+	size_t count;
 	const struct sbx_id_map *maps =
 		sbx_records(&ctx->plan, SBX_SECTION_IDMAPS, &count);
 	int proc = proc_pid_open(pid);
@@ -79,12 +78,10 @@ int sbx_userns_maps_write(const struct sbx_context *ctx, pid_t pid)
 	if (proc < 0)
 		return proc;
 	err = sbx_write_file(proc, "setgroups", "deny");
-	for (i = 0; i < count && !err; i++)
-		err = map_write(proc,
-				maps[i].kind == SBX_ID_UID ? "uid_map"
-							   : "gid_map",
-				maps[i].inside, maps[i].outside,
-				maps[i].count);
+	if (!err)
+		err = map_write(proc, maps, count, SBX_ID_GID);
+	if (!err)
+		err = map_write(proc, maps, count, SBX_ID_UID);
 	close(proc);
 	return err;
 }
@@ -102,6 +99,10 @@ int sbx_userns_maps_write(const struct sbx_context *ctx, pid_t pid)
 int sbx_userns_idmap_open(uid_t uid, gid_t gid, uid_t outside_uid,
 			  gid_t outside_gid)
 {
+	const struct sbx_id_map maps[] = {
+		{ SBX_ID_UID, uid, outside_uid, 1 },
+		{ SBX_ID_GID, gid, outside_gid, 1 },
+	};
 	struct sbx_clone_args args = { .flags = SBX_CLONE_NEWUSER };
 	pid_t pid = sys_clone3(&args);
 	int proc, err, fd = -1;
@@ -115,9 +116,9 @@ int sbx_userns_idmap_open(uid_t uid, gid_t gid, uid_t outside_uid,
 	proc = proc_pid_open(pid);
 	err = proc < 0 ? proc : 0;
 	if (!err)
-		err = map_write(proc, "gid_map", gid, outside_gid, 1);
+		err = map_write(proc, maps, 2, SBX_ID_GID);
 	if (!err)
-		err = map_write(proc, "uid_map", uid, outside_uid, 1);
+		err = map_write(proc, maps, 2, SBX_ID_UID);
 	if (!err) {
 		fd = openat(proc, "ns/user", O_RDONLY | O_CLOEXEC);
 		err = fd < 0 ? -errno : 0;
@@ -172,8 +173,11 @@ static void command_line_blank(void)
 
 /**
  * sbx_stage_maps - wait for the maps, then take the ids of the command
+ *
+ * The cgroup namespace is made here, once the child is in its group.
  * Context: child.
- * Return: 0; -EPIPE if the supervisor is gone; -errno of setresuid(2).
+ * Return: 0; -EPIPE if the supervisor is gone; -errno of unshare(2),
+ * setresuid(2).
  */
 int sbx_stage_maps(struct sbx_context *ctx)
 {
@@ -187,6 +191,13 @@ int sbx_stage_maps(struct sbx_context *ctx)
 	if (got != 1 || byte != 'M')
 		return -EPIPE;
 	command_line_blank();
+	/* not in the clone: the root of the namespace is the group that its
+	 * maker is in, and the parent has moved this process only now */
+	if (ctx->core->namespaces & SBX_CLONE_NEWCGROUP &&
+	    unshare((int)SBX_CLONE_NEWCGROUP) < 0) {
+		ctx->error.detail = SBX_MAPS_GROUP_NAMESPACE;
+		return -errno;
+	}
 	if (!(ctx->core->namespaces & SBX_CLONE_NEWUSER))
 		return 0;
 	err = sys_setresgid(ctx->core->gid);

@@ -10,6 +10,11 @@ import os
 
 from sandbox.record import record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sandbox.host.cgroup import Hierarchy
+    from sandbox.host.idmap import SubIds
+
 # Namespace files of /proc/self/ns: present if the kernel was built with that namespace.
 _NAMESPACES = {
     "userns": "user",
@@ -25,6 +30,7 @@ _NAMESPACES = {
 # id that owns nothing stands for the command. systemd's allocation (uids-gids, "Users, Groups,
 # UIDs and GIDs on systemd Systems") leaves 1879048192 … 2147483647 unused; this one reads "pSBX".
 ROOT_OUTSIDE_ID = 0x70534258
+ROOT_SUBIDS = 65535  # the ids after it stand for the others of a multi-id map
 
 _SECCOMP_RET_ERRNO = 0x00050000
 _NAME_ALL = frozenset({*_NAMESPACES, "landlock", "seccomp", "overlay-tmpfs-upper", "idmap"})
@@ -36,7 +42,9 @@ class Host:
 
     Shape: `landlock_abi` is 0 without Landlock or where it was not asked for; `features` holds
            what was asked for and is there; `reasons` pairs what is missing or unusual with why;
-           `outside_uid` and `outside_gid` are the host ids that stand for the command's.
+           `outside_uid` and `outside_gid` are the host ids that stand for the command's;
+           `hierarchies` are the control groups that hold what was asked for with `group.NAME`;
+           `subids` are the caller's subordinate ids, where they were asked for.
     """
 
     arch: str
@@ -49,6 +57,8 @@ class Host:
     landlock_abi: int
     features: frozenset[str]
     reasons: tuple[tuple[str, str], ...]
+    hierarchies: tuple[Hierarchy, ...] = ()
+    subids: SubIds | None = None
 
     def reason(self, name: str) -> str | None:
         """Return why `name` is missing or unusual, or None."""
@@ -78,6 +88,7 @@ def detect(*, need: frozenset[str] = _NAME_ALL) -> Host:
     is_privileged = _is_privileged()
     if is_privileged and "idmap" in need:
         features.add("idmap")  # whether a filesystem supports it shows when it is mounted
+    hierarchies = _hierarchies(need, reasons)
     uid, gid = os.geteuid(), os.getegid()
     outside = _outside_ids(uid, gid, is_privileged, reasons)
     return Host(
@@ -91,7 +102,33 @@ def detect(*, need: frozenset[str] = _NAME_ALL) -> Host:
         landlock_abi=abi,
         features=frozenset(features),
         reasons=tuple(sorted(reasons.items())),
+        hierarchies=hierarchies,
+        subids=_subids(need, outside[0] if is_privileged else None),
     )
+
+
+def _hierarchies(need: frozenset[str], reasons: dict[str, str]) -> tuple[Hierarchy, ...]:
+    wanted = frozenset(name[6:] for name in need if name.startswith("group."))
+    if not wanted:
+        return ()
+    from sandbox.host.cgroup import find_hierarchies  # only where a policy limits a sum
+
+    found, reason = find_hierarchies(wanted)
+    if reason:
+        reasons["group"] = reason
+    return found
+
+
+def _subids(need: frozenset[str], block: int | None) -> SubIds | None:
+    """Return the ids beside the own one: from subuid(5), for root the block after its stand-in."""
+    if "subids" not in need:
+        return None
+    from sandbox.host.idmap import Range, SubIds, find_subids
+
+    if block == ROOT_OUTSIDE_ID:
+        ranges = (Range(block + 1, ROOT_SUBIDS),)
+        return SubIds(ranges, ranges)
+    return find_subids()
 
 
 def _arch() -> str:

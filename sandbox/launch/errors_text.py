@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _REPORT = "this is a defect of sandbox: please report it with the output of `sandbox doctor`"
 _DOCTOR = "`sandbox doctor` tries each set-up step on this host and names the remedy"
+MAPS_GROUP_NAMESPACE = 2  # enum sbx_maps_detail
 _RLIMITS = (
     *("cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks"),
     *("sigpending", "msgqueue", "nice", "rtprio", "rttime"),
@@ -229,6 +230,8 @@ def _words(
         words = mount_words(op, errno, detail, plan, invocation)
         if words is not None:
             return words
+    if stage is Stage.MAPS and detail == MAPS_GROUP_NAMESPACE:
+        return f"the cgroup namespace cannot be made: {errno_text(errno)}", _DOCTOR
     if stage is Stage.LANDLOCK and 0 <= op < len(plan.landlock):
         path = plan.landlock[op].path
         if path is not None and errno == errnos.ENOENT:

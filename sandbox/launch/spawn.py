@@ -13,6 +13,7 @@ from sandbox.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
     from sandbox._core import _CData
@@ -88,6 +89,13 @@ class Child:
             return Failure(0, -1, errno.EPIPE, 0)
         return Failure(*_ERROR.unpack(data))
 
+    def settled(self) -> None:
+        """Let a held child go on; if it is gone, `start_failure` says so."""
+        try:
+            os.write(self.control_fd, b"M")
+        except BrokenPipeError:
+            return
+
     def release(self) -> None:
         """Open the barrier of an invocation that has one."""
         os.write(self.control_fd, b"G")
@@ -140,11 +148,14 @@ class Child:
         self.pidfd = -1
 
 
-def spawn(plan: bytes, invocation: bytes) -> Child:
+def spawn(plan: bytes, invocation: bytes, settle: Callable[[int], None] | None = None) -> Child:
     """Start the encoded invocation behind the encoded plan's walls.
 
     Shape:  returns once the child has its id maps; `Child.start_failure` says whether it ran.
-    Errors: SpawnFailed with the stage in which the parent's part ended; nothing is left over.
+            `settle(pid)` belongs to an invocation that is held: it moves the waiting child into
+            its control group or has its maps written, and then the child goes on.
+    Errors: SpawnFailed with the stage in which the parent's part ended, or what `settle` raises;
+            nothing is left over.
     """
     child = ffi.new("struct sbx_child *")
     error = ffi.new("struct sbx_error *")
@@ -158,4 +169,12 @@ def spawn(plan: bytes, invocation: bytes) -> Child:
     )
     if result < 0:
         raise SpawnFailed(Failure(error.stage, error.op, -result, error.detail))
-    return Child(child)
+    started = Child(child)
+    if settle is not None:
+        try:
+            settle(started.pid)
+            started.settled()
+        except BaseException:
+            started.close()
+            raise
+    return started

@@ -265,7 +265,8 @@ def encode_invocation(invocation: Invocation) -> bytes:
     Errors: PolicyError(policy.value) for a NUL in a string, (policy.too-large) above 8 MiB.
     """
     w = _Writer(INVOCATION_MAGIC)
-    flags = 1 if invocation.has_barrier else 0
+    flags = int(invocation.has_barrier) | int(invocation.is_held) << 1
+    flags |= int(invocation.has_outer_maps) << 2
     w.records(INVOCATION, "sbx_invocation_core", [(w.text(invocation.cwd), flags)])
     w.offsets(ARGV, invocation.argv)
     w.offsets(ENVP, invocation.env)

@@ -130,6 +130,10 @@ class Supervise(IntEnum):
     OUTPUT_BYTES = 2
     TERM_GRACE_MS = 3
     MEMORY_BYTES = 4
+    GROUP_MEMORY_BYTES = 5  # these four: of the run's own cgroup
+    GROUP_SWAP_BYTES = 6
+    GROUP_PIDS = 7
+    GROUP_CPU_MS = 8
 
 
 class Stage(IntEnum):
@@ -320,7 +324,8 @@ class Invocation:
 
     Shape: `env` are NAME=VALUE; `programs` the paths to try in order; `slots` has one absolute,
     canonical path for each Slot (b"" where the caller has none); `extra_mounts` come after the
-    plan's and enter the run digest.
+    plan's and enter the run digest; `is_held`: the child waits until the caller releases it,
+    with `has_outer_maps` also for its id maps.
     """
 
     argv: tuple[bytes, ...]
@@ -331,3 +336,5 @@ class Invocation:
     fds: tuple[FdMap, ...] = (FdMap(0, 0), FdMap(1, 1), FdMap(2, 2))
     extra_mounts: tuple[MountOp, ...] = ()
     has_barrier: bool = False
+    is_held: bool = False
+    has_outer_maps: bool = False

@@ -20,7 +20,7 @@ from sandbox.plan.model import (
 )
 from sandbox.policy import landlock
 from sandbox.policy.files import compile_view
-from sandbox.policy.limits import compile_limits
+from sandbox.policy.limits import compile_limits, group_needs
 from sandbox.policy.model import COMMAND_LINE, OFF, REQUIRE
 from sandbox.policy.notes import FULL, REDUCED, Effective, dump_json
 from sandbox.record import record
@@ -71,6 +71,9 @@ def needed_features(policy: Policy) -> frozenset[str]:
     if any(rule.mode == "overlay" for rule in policy.filesystem.mounts):
         need.add("overlay-tmpfs-upper")
     need.add("idmap")
+    need.update(f"group.{name}" for name in group_needs(policy.limits))
+    if policy.process.id_map == "multi":
+        need.add("subids")
     return frozenset(need)
 
 
@@ -84,14 +87,11 @@ def compile_plan(policy: Policy, host: Host) -> Plan:
     namespaces = _namespaces(policy, host, effective)
     walls = _landlock(policy, host, effective)
     view = compile_view(policy, host)
-    bounds = compile_limits(policy)
+    bounds = compile_limits(policy, host)
     compiled = _filter(policy, host, effective)
     effective += _simple(policy)
     effective += bounds.effective
-    id_maps = (
-        IdMap(IdKind.UID, policy.process.uid, host.outside_uid),
-        IdMap(IdKind.GID, policy.process.gid, host.outside_gid),
-    )
+    id_maps = _id_maps(policy, host)
     is_fixed_root = policy.filesystem.root == "tmpfs-ro"
     return Plan(
         flags=_flags(policy, namespaces, has_landlock=walls.is_on),
@@ -152,6 +152,27 @@ def _namespaces(policy: Policy, host: Host, effective: list[Effective]) -> Names
                 )
             effective.append(Effective(key, demand, OFF, "", reason, is_gap=True))
     return bits
+
+
+def _id_maps(policy: Policy, host: Host) -> tuple[IdMap, ...]:
+    """Return the command's own ids, and with `multi` the caller's subordinate ones beside them."""
+    process = policy.process
+    if process.id_map == "single":
+        return (
+            IdMap(IdKind.UID, process.uid, host.outside_uid),
+            IdMap(IdKind.GID, process.gid, host.outside_gid),
+        )
+    from sandbox.host.idmap import lay_out  # few policies ask for it
+
+    subids = host.subids
+    if subids is None or not subids.uids or not subids.gids:
+        gap = subids.gap if subids is not None else "/etc/subuid was not read"
+        remedy = subids.remedy if subids is not None else "see subuid(5)"
+        raise _missing(policy, "process.id_map", gap, f'{remedy}; or process.id_map = "single"')
+    return (
+        *lay_out(IdKind.UID, process.uid, host.outside_uid, subids.uids),
+        *lay_out(IdKind.GID, process.gid, host.outside_gid, subids.gids),
+    )
 
 
 def _flags(policy: Policy, namespaces: Namespace, *, has_landlock: bool) -> PlanFlag:

@@ -32,6 +32,7 @@ _LIMIT_FIELDS = {
     "file_size": "file_size_bytes",
     "output": "output_bytes",
     "core": "core_bytes",
+    "address_space": "address_space_bytes",
 }
 _ABSENT = "absent"
 # What programs need to talk over the host's network: addresses of both kinds, and the list of

@@ -42,7 +42,8 @@ class Process:
     """The command's identity and end.
 
     Shape: `tty` is setsid or raw; `on_main_exit` is kill-tree or wait-all; `chdir` is the absolute
-           directory to start in, None for the caller's.
+           directory to start in, None for the caller's; `id_map` is single (only the command's ids
+           exist inside) or multi (the caller's subordinate ids too).
     """
 
     hostname: str
@@ -52,6 +53,7 @@ class Process:
     on_main_exit: str
     term_grace_ms: int
     chdir: bytes | None = None
+    id_map: str = "single"
 
 
 @record
@@ -132,7 +134,7 @@ class Limits:
     """Bounds; None is no bound. `enforce` pairs a limit, `default` or `tree` with its demand.
 
     Shape: `swap_bytes` and the demand `tree` need a cgroup; the rest is held by resource limits or
-           by the supervisor.
+           by the supervisor where there is none.
     """
 
     wall_ms: int | None
@@ -145,6 +147,7 @@ class Limits:
     output_bytes: int | None
     core_bytes: int | None
     enforce: tuple[tuple[str, str], ...]
+    address_space_bytes: int | None = None
 
     def demand(self, name: str) -> str:
         """Return what is demanded of the limit `name`: require, prefer or off."""

@@ -115,6 +115,7 @@ def _process(layer: _Layer) -> Process:
         uid=layer.one("process.uid"),
         gid=layer.one("process.gid"),
         tty=layer.one("process.tty"),
+        id_map=layer.one("process.id_map"),
         on_main_exit=layer.one("process.on_main_exit"),
         term_grace_ms=layer.one("process.term_grace"),
     )
@@ -162,6 +163,7 @@ def _limits(layer: _Layer) -> Limits:
         output_bytes=layer.one("limits.output"),
         core_bytes=layer.one("limits.core"),
         enforce=layer.pairs("limits.enforce"),
+        address_space_bytes=layer.one("limits.address_space"),
     )
 
 

@@ -23,7 +23,10 @@ DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 PROTECT_GROUPS = ("@credentials", "@git-hooks", "@shell-rc", "@agent-config")
 MOUNT_GROUPS = ("@toolchains", "@gitconfig")
 SOCKET_FAMILIES = ("unix", "inet", "inet6", "netlink")  # the usual ones; the rest is looked up
-LIMITS = ("wall", "cpu", "memory", "swap", "pids", "open_files", "file_size", "output", "core")
+LIMITS = (
+    *("wall", "cpu", "memory", "swap", "pids", "open_files", "file_size", "output", "core"),
+    "address_space",
+)
 ENFORCE = ("default", "tree", *LIMITS)
 
 
@@ -76,6 +79,7 @@ SCHEMA: dict[str, Key] = {
     "process.hostname": Key("text", "sandbox"),
     "process.uid": Key("int", 1000, low=0, high=(1 << 32) - 2),
     "process.gid": Key("int", 1000, low=0, high=(1 << 32) - 2),
+    "process.id_map": Key("choice", "single", ("single", "multi")),
     "process.tty": Key("choice", "setsid", ("setsid", "raw"), ("relay",)),
     "process.on_main_exit": Key("choice", "kill-tree", ("kill-tree", "wait-all")),
     "process.term_grace": Key("duration", 2000),
@@ -110,6 +114,7 @@ SCHEMA: dict[str, Key] = {
     "limits.file_size": Key("size", None, may_be_none=True),
     "limits.output": Key("size", None, may_be_none=True),
     "limits.core": Key("size", 0, may_be_none=True),
+    "limits.address_space": Key("size", None, may_be_none=True),
     "limits.enforce": Key("demands", (), ENFORCE),
     "audit.trace": Key("choice", "off", ("off",), ("auto", "notify", "ptrace", "core", "bcc")),
     "audit.denials": Key("choice", "off", ("off",), ("prefer", "require")),
@@ -128,7 +133,6 @@ LATER_KEYS = frozenset(
         "network.deny",
         "network.deny_addresses",
         "network.deny_reasons",
-        "limits.address_space",
         "audit.record",
     }
 )

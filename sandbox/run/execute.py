@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from sandbox.errors import SetupError
 from sandbox.launch.result import Result, Setup, new_run_id, utc_text
 from sandbox.launch.spawn import SpawnFailed, spawn
 from sandbox.plan.encode import encode_invocation, encode_plan, run_digest
@@ -119,7 +120,13 @@ def execute(
             inside for inside, path in paths.items() if path not in placeholders.covered
         )
         invocation = _final_invocation(prepared.invocation, scratch.path, missing)
-        return _run(replace(prepared, invocation=invocation), forwarding, known, emit)
+        final = replace(prepared, invocation=invocation)
+        if not prepared.host.hierarchies:
+            return _run(final, forwarding, None, known, emit)
+        from sandbox.run.cgroup import RunGroup  # only where control groups are delegated
+
+        with RunGroup(prepared.host.hierarchies, prepared.plan.supervise, run_id) as group:
+            return _run(final, forwarding, group, known, emit)
 
 
 def _ignore(_event: str, **_fields: object) -> None:
@@ -136,7 +143,9 @@ def _final_invocation(
     return replace(invocation, slots=tuple(slots), extra_mounts=mounts)
 
 
-def _run(prepared: Prepared, forwarding: Any, known: dict[str, Any], emit: Any) -> Result:
+def _run(
+    prepared: Prepared, forwarding: Any, group: Any, known: dict[str, Any], emit: Any
+) -> Result:
     from sandbox.run.supervise import Supervisor
 
     plan, invocation = prepared.plan, prepared.invocation
@@ -145,7 +154,7 @@ def _run(prepared: Prepared, forwarding: Any, known: dict[str, Any], emit: Any) 
         invocation = replace(invocation, fds=relay.fds)
     started_s = time.monotonic()
     try:
-        with _spawn(prepared, invocation) as child:
+        with _spawn(prepared, invocation, group) as child:
             forwarding.attach(child)
             if relay is not None:
                 relay.release_writers()
@@ -154,11 +163,11 @@ def _run(prepared: Prepared, forwarding: Any, known: dict[str, Any], emit: Any) 
                 child.wait_gone(1000)
                 raise SpawnFailed(failure)
             emit("run.started", **known, policy=prepared.policy.name)
-            ending = Supervisor(child, plan, relay).run(started_s)
+            ending = Supervisor(child, plan, relay, group).run(started_s)
         if relay is not None:
             # a reader that stalls holds up the end only of a run that ended by itself
             relay.drain(2.0 if ending.cause else None)
-    except SpawnFailed as error:
+    except SetupError as error:
         return _failed(prepared, error, known, emit)
     finally:
         if relay is not None:
@@ -188,21 +197,39 @@ def _open_relay(prepared: Prepared) -> Relay | None:
     return Relay(prepared.invocation.fds, limit_bytes)
 
 
-def _spawn(prepared: Prepared, invocation: Invocation) -> Child:
-    return spawn(encode_plan(prepared.plan), encode_invocation(invocation))
+def _spawn(prepared: Prepared, invocation: Invocation, group: Any) -> Child:
+    plan = prepared.plan
+    # Root may write maps of any length; others need the helpers beyond the one id of their own.
+    has_outer_maps = len(plan.id_maps) > 2 and not prepared.host.is_privileged
+    if group is None and not has_outer_maps:
+        return spawn(encode_plan(plan), encode_invocation(invocation))
+
+    def settle(pid: int) -> None:
+        if group is not None:
+            group.join(pid)
+        if has_outer_maps:
+            from sandbox.host.idmap import map_by_helpers
+
+            map_by_helpers(pid, plan.id_maps)
+
+    held = replace(invocation, is_held=True, has_outer_maps=has_outer_maps)
+    return spawn(encode_plan(plan), encode_invocation(held), settle)
 
 
-def _failed(prepared: Prepared, error: SpawnFailed, known: dict[str, Any], emit: Any) -> Result:
-    from sandbox.launch.errors_text import setup_error  # only a failed run pays for it
+def _failed(prepared: Prepared, error: SetupError, known: dict[str, Any], emit: Any) -> Result:
+    worded: SandboxError = error
+    if isinstance(error, SpawnFailed):
+        from sandbox.launch.errors_text import setup_error  # only a failed run pays for it
 
-    where = error.failure
-    worded: SandboxError = setup_error(
-        where.stage, where.op, where.errno, where.detail, prepared.plan, prepared.invocation
-    )
+        where = error.failure
+        worded = setup_error(
+            where.stage, where.op, where.errno, where.detail, prepared.plan, prepared.invocation
+        )
+    op, number = worded.fields.get("op", -1), worded.fields.get("errno")
     setup = Setup(
         stage=str(worded.fields.get("stage", worded.code)),
-        op=where.op if where.op >= 0 else None,
-        errno=where.errno,
+        op=op if op >= 0 else None,
+        errno=number,
         cause=worded.message,
         remedy=worded.hint,
         exit_code=worded.exit_code,

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from sandbox.run.supervise import Ending
 
 _SIGKILL, _SIGXCPU, _SIGXFSZ, _SIGSYS = 9, 24, 25, 31
-_CAUSES = {"timeout": "timeout", "memory": "oom", "output": "limit"}
-_CAUSE_LIMIT = {"timeout": "wall", "memory": "memory", "output": "output"}
+_KILLED_BELOW = 128 + _SIGKILL  # how a shell reports it
+_CAUSES = {"timeout": "timeout", "memory": "oom", "output": "limit", "cpu": "limit"}
+_CAUSE_LIMIT = {"timeout": "wall", "memory": "memory", "output": "output", "cpu": "cpu"}
 _SIGNAL_LIMIT = {_SIGXCPU: "cpu", _SIGXFSZ: "file_size"}
 
 
@@ -52,9 +53,9 @@ def ended(
     reason, ended_by = _reason(ending, signal, was_user=was_user)
     has_plain_end = reason == "exited" and "plan_digest" not in known
     facts: dict[str, Any] = {"limits": ()} if has_plain_end else facts_of(prepared)
-    hit = _CAUSE_LIMIT.get(ending.cause) or _SIGNAL_LIMIT.get(signal or 0)
+    hits = {_CAUSE_LIMIT.get(ending.cause), _SIGNAL_LIMIT.get(signal or 0), *ending.hits}
     facts["limits"] = tuple(
-        (name, Limit(limit.requested, *_keeper(name, limit, relay), hit=name == hit))
+        (name, Limit(limit.requested, *_keeper(name, limit, relay), hit=name in hits))
         for name, limit in facts["limits"]
     )
     if status is not None and status.degraded & DEGRADED_PROC_BIND:
@@ -94,6 +95,8 @@ def _split(wait_status: int) -> tuple[int | None, int | None]:
 def _reason(ending: Ending, signal: int | None, *, was_user: bool) -> tuple[str, str]:
     if ending.cause:
         return _CAUSES[ending.cause], "sandbox"
+    if _is_oom(ending, signal):
+        return "oom", "kernel"
     if ending.status is None:
         return "signaled", "user"  # pid 1 was killed from outside
     if signal is None:
@@ -105,11 +108,20 @@ def _reason(ending: Ending, signal: int | None, *, was_user: bool) -> tuple[str,
     return "signaled", "user" if was_user else "command"
 
 
+def _is_oom(ending: Ending, signal: int | None) -> bool:
+    """Whether the kernel ended the run for its memory: the command itself, or what a shell ran."""
+    if "memory" not in ending.hits:
+        return False
+    status = ending.status
+    return signal == _SIGKILL or (status is not None and status.wait_status == _KILLED_BELOW << 8)
+
+
 def _usage(ending: Ending, relay: Relay | None) -> Usage:
     status = ending.status
     counted: dict[str, Any] = {}
     if relay is not None:
         counted = {"output_bytes": relay.total_bytes, "output_truncated": relay.is_truncated}
+    counted["memory_peak_bytes"] = ending.memory_peak_bytes
     if status is None:
         return Usage(wall_ms=ending.wall_ms, **counted)
     return Usage(
@@ -117,7 +129,6 @@ def _usage(ending: Ending, relay: Relay | None) -> Usage:
         user_ms=status.user_us // 1000,
         sys_ms=status.system_us // 1000,
         max_rss_bytes=status.max_rss_kib * 1024,
-        memory_peak_bytes=ending.memory_peak_bytes,
         switches=status.switches,
         **counted,
     )

@@ -11,12 +11,12 @@ share them and the next run collects those of a run that was killed.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 
 from sandbox.host.paths import runtime_dir
 from sandbox.record import record
+from sandbox.run.journal import is_alive, locked, process_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,16 +33,6 @@ class Entry:
     path: bytes
     dev: int = 0
     ino: int = 0
-
-
-def _process_key(pid: int) -> str | None:
-    """`pid starttime`, which no later process shares (proc_pid_stat(5), field 22)."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    return f"{pid} {int(fields[19])}"
 
 
 def _open_parent(path: bytes) -> int:
@@ -119,7 +109,7 @@ class Placeholders:
     def __enter__(self) -> Self:
         if self._paths:
             folder = runtime_dir("placeholders")
-            with _locked(folder):
+            with locked(folder):
                 _collect(folder)
                 self._write(folder, tuple(Entry(path) for path in self._paths))
                 made = [_make(path) for path in self._paths]
@@ -131,7 +121,7 @@ class Placeholders:
         if not self._paths:
             return
         folder = runtime_dir("placeholders")
-        with _locked(folder):
+        with locked(folder):
             os.unlink(os.path.join(folder, self._run_id))
             _drop(folder, self._entries)
 
@@ -141,26 +131,13 @@ class Placeholders:
         return frozenset(entry.path for entry in self._entries)
 
     def _write(self, folder: str, entries: tuple[Entry, ...]) -> None:
-        lines = [_process_key(os.getpid()) or "0 0"]
+        lines = [process_key(os.getpid()) or "0 0"]
         lines += [f"{entry.dev} {entry.ino} {entry.path.hex()}" for entry in entries]
         path = os.path.join(folder, self._run_id)
         temporary = f"{path}.new"
         with open(temporary, "w", encoding="ascii") as file:
             file.write("\n".join(lines) + "\n")
         os.rename(temporary, path)
-
-
-class _locked:  # noqa: N801  # reads as a phrase: with _locked(folder)
-    """An exclusive lock on the journal directory."""
-
-    def __init__(self, folder: str) -> None:
-        self._fd = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
-
-    def __enter__(self) -> None:
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-
-    def __exit__(self, *_exc: object) -> None:
-        os.close(self._fd)
 
 
 def _journals(folder: str) -> Iterator[tuple[str, str, tuple[Entry, ...]]]:
@@ -181,15 +158,10 @@ def _journals(folder: str) -> Iterator[tuple[str, str, tuple[Entry, ...]]]:
         yield path, key, tuple(entries)
 
 
-def _is_alive(key: str) -> bool:
-    pid, _space, _start = key.partition(" ")
-    return pid.isdigit() and _process_key(int(pid)) == key
-
-
 def _drop(folder: str, entries: tuple[Entry, ...]) -> None:
     """Remove the placeholders that no living run still counts on."""
     held = {
-        entry.path for _path, key, others in _journals(folder) if _is_alive(key) for entry in others
+        entry.path for _path, key, others in _journals(folder) if is_alive(key) for entry in others
     }
     for entry in entries:
         if entry.path not in held:
@@ -199,6 +171,6 @@ def _drop(folder: str, entries: tuple[Entry, ...]) -> None:
 def _collect(folder: str) -> None:
     """Give back what runs left that ended without doing so."""
     for path, key, entries in list(_journals(folder)):
-        if not _is_alive(key):
+        if not is_alive(key):
             os.unlink(path)
             _drop(folder, entries)

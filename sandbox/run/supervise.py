@@ -7,12 +7,13 @@ import time
 
 from sandbox.plan.model import Supervise
 from sandbox.record import record
-from sandbox.run.memory import WATCH_INTERVAL_MS, tree_memory_bytes
+from sandbox.run.watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sandbox.launch.spawn import Child, Status
     from sandbox.plan.model import Plan
+    from sandbox.run.cgroup import RunGroup
     from sandbox.run.relay import Relay
 
 _SIGTERM = 15
@@ -23,26 +24,29 @@ _GONE_MS = 10_000
 class Ending:
     """How a run ended: pid 1's report (None: it was killed), and who ended it early.
 
-    Shape: `cause` is "" (by itself), timeout, memory or output; `memory_peak_bytes` as watched.
+    Shape: `cause` is "" (by itself), timeout, memory, cpu or output; `memory_peak_bytes` as
+           watched; `hits` are the limits that the kernel enforced in the run's control group.
     """
 
     status: Status | None
     cause: str
     wall_ms: int
     memory_peak_bytes: int | None
+    hits: frozenset[str] = frozenset()
 
 
 class Supervisor:
     """Watches one started child until its namespace is gone."""
 
-    def __init__(self, child: Child, plan: Plan, relay: Relay | None) -> None:
+    def __init__(
+        self, child: Child, plan: Plan, relay: Relay | None, group: RunGroup | None = None
+    ) -> None:
         limits = dict(plan.supervise)
         self._child = child
         self._relay = relay
         self._wall_ms = limits.get(Supervise.WALL_MS)
         self._grace_ms = limits.get(Supervise.TERM_GRACE_MS, 2000)
-        self._memory_bytes = limits.get(Supervise.MEMORY_BYTES)
-        self._peak_bytes = 0
+        self._watch = Watch(child, plan, group)
         self._cause = ""
 
     def run(self, started_s: float) -> Ending:
@@ -62,40 +66,31 @@ class Supervisor:
             if deadline_s is not None and time.monotonic() >= deadline_s:
                 self._end("timeout")
                 deadline_s = None
-            self._watch_memory()
+            self._end(self._watch.check())
         status = self._child.status()
-        self._child.kill()
+        self._watch.kill()
         self._child.wait_gone(_GONE_MS)
         wall_ms = int((time.monotonic() - started_s) * 1000)
-        peak = self._peak_bytes if self._memory_bytes is not None else None
-        return Ending(status, self._cause, wall_ms, peak)
+        return Ending(status, self._cause, wall_ms, self._watch.peak_bytes(), self._watch.hits())
 
     def _wait_ms(self, deadline_s: float | None) -> int | None:
         waits = []
         if deadline_s is not None:
             waits.append(max(0, int((deadline_s - time.monotonic()) * 1000) + 1))
-        if self._memory_bytes is not None:
-            waits.append(WATCH_INTERVAL_MS)
+        if self._watch.interval_ms is not None:
+            waits.append(self._watch.interval_ms)
         return min(waits) if waits else None
-
-    def _watch_memory(self) -> None:
-        if self._memory_bytes is None:
-            return
-        used = tree_memory_bytes(self._child.pid, self._memory_bytes)
-        self._peak_bytes = max(self._peak_bytes, used)
-        if used > self._memory_bytes:
-            self._end("memory")
 
     def _end(self, cause: str) -> None:
         """End the tree for a limit's sake. Memory is not asked for twice; the rest gets a grace."""
-        if self._cause:
+        if self._cause or not cause:
             return
         self._cause = cause
         if cause == "memory":
-            self._child.kill()
+            self._watch.kill()
             return
         self._child.signal(_SIGTERM)
         poller = select.poll()
         poller.register(self._child.status_fd, select.POLLIN)
         if not poller.poll(self._grace_ms):
-            self._child.kill()
+            self._watch.kill()

@@ -225,7 +225,13 @@ static void test_core_is_checked(void)
 	BREAK("empty map", SBX_SECTION_IDMAPS, p.maps[0].count = 0);
 	BREAK("map wraps", SBX_SECTION_IDMAPS, p.maps[1].inside = 0xfffffffe;
 	      p.maps[1].count = 2);
-	BREAK("two uid maps", SBX_SECTION_IDMAPS, p.maps[1].kind = SBX_ID_UID);
+	BREAK("two equal uid maps", SBX_SECTION_IDMAPS,
+	      p.maps[1].kind = SBX_ID_UID);
+	BREAK("no gid map", SBX_SECTION_IDMAPS, p.maps[1].kind = SBX_ID_UID;
+	      p.maps[1].inside = 0; p.maps[1].outside = 0);
+	BREAK("maps overlap outside", SBX_SECTION_IDMAPS,
+	      p.maps[1].kind = SBX_ID_UID; p.maps[1].inside = 0;
+	      p.maps[0].count = 2; p.maps[1].outside = 1001);
 }
 
 static void test_mounts_are_checked(void)
@@ -322,7 +328,9 @@ static struct blob *invocation_new(struct sbx_fd_map **fds, uint32_t **slots,
 static void test_invocation_is_checked(void)
 {
 	BREAK_RUN("valid invocation", 0, core->flags = SBX_INVOCATION_BARRIER);
-	BREAK_RUN("run flags", -EINVAL, core->flags = 2);
+	BREAK_RUN("run flags", -EINVAL, core->flags = 8);
+	BREAK_RUN("maps outside", -EINVAL,
+		  core->flags = SBX_INVOCATION_MAPS_OUTSIDE);
 	BREAK_RUN("relative cwd", -EINVAL,
 		  core->cwd = blob_string(blob, "tmp"));
 	BREAK_RUN("no cwd", -EINVAL, core->cwd = 0);
