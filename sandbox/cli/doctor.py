@@ -20,10 +20,12 @@ COMMAND = "sandbox doctor"
 SCHEMA = 1
 OPTIONS = (
     Option("json", "print the checks as JSON"),
+    Option("print-delegation", "print the commands that delegate control groups to a user"),
     Option("help", "show this help", short="h"),
 )
 USAGE = """\
 usage: sandbox doctor [--json]
+       sandbox doctor --print-delegation [USER]
 
 Try each set-up step of a sandbox on this host, each in a child of its own, and say
 what works, what does not, why, and what to do. Changes nothing.
@@ -41,6 +43,9 @@ def run(words: tuple[str, ...], missing: tuple[str, ...] = ()) -> int:
     if parsed.has("help"):
         show(USAGE + options_help(OPTIONS))
         return 0
+    if parsed.has("print-delegation"):
+        show(_delegation(parsed.rest))
+        return 0
     if parsed.rest:
         raise UsageError(
             "doctor takes no arguments", hint=f"see `{COMMAND} --help`", code="usage.argument"
@@ -55,6 +60,45 @@ def run(words: tuple[str, ...], missing: tuple[str, ...] = ()) -> int:
     else:
         show(doctor_text(checks))
     return 0 if is_able(checks) else 1
+
+
+def _delegation(words: tuple[str, ...]) -> str:
+    """Return the commands for the named user: by default the one behind sudo, or the caller."""
+    from sandbox.host.delegation import delegation_commands, nearest_process_of
+
+    uid, gid = _user(words)
+    if uid == 0:
+        return (
+            "# root needs no delegation: its runs use groups below its own\n"
+            "# for somebody else: sandbox doctor --print-delegation USER\n"
+        )
+    return delegation_commands(uid, gid, nearest_process_of(uid))
+
+
+def _user(words: tuple[str, ...]) -> tuple[int, int]:
+    import pwd
+
+    if len(words) > 1:
+        raise UsageError(
+            "--print-delegation takes one user",
+            hint=f"see `{COMMAND} --help`",
+            code="usage.argument",
+        )
+    if words:
+        try:
+            name = words[0]
+            entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+        except (KeyError, ValueError, OverflowError):
+            raise UsageError(
+                f"there is no user {escape(words[0])}",
+                hint="a name or a user id: sandbox doctor --print-delegation USER",
+                code="usage.argument",
+            ) from None
+        return entry.pw_uid, entry.pw_gid
+    behind, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
+    if os.geteuid() == 0 and behind.isdecimal() and group.isdecimal():
+        return int(behind), int(group)
+    return os.getuid(), os.getgid()
 
 
 def check_strict() -> Check:

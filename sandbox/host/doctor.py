@@ -9,7 +9,7 @@ import errno as errnos
 import os
 import sys
 
-from sandbox.host.cgroup_facts import cgroup_limits
+from sandbox.host.delegation import cgroup_limits
 from sandbox.host.userns import find_obstacle
 from sandbox.record import record
 from sandbox.text import errno_text
@@ -286,12 +286,26 @@ def examine(
             limits.detail,
         )
     )
+    checks.append(_subordinate_ids())
     if root:
         for step in STEPS:
             if step.is_ordinary:
                 works, report = trial(step.name, ORDINARY_ID, source)
                 checks.append(judge(step, ORDINARY_USER, works=works, report=report))
     return tuple(checks)
+
+
+def _subordinate_ids() -> Check:
+    """Say whether `process.id_map = "multi"` can be had; root needs no ranges for it."""
+    from sandbox.host.facts import detect
+
+    title = "several ids inside"
+    ids = detect(need=frozenset({"subids"})).subids
+    if ids is None or ids.gap:
+        cause, remedy = (ids.gap, ids.remedy) if ids is not None else ("", "")
+        return Check("subordinate-ids", title, False, False, CALLER, "subuid", None, cause, remedy)
+    total = min(sum(item.count for item in ranges) for ranges in (ids.uids, ids.gids))
+    return Check("subordinate-ids", title, True, False, detail=f"{total} besides the own one")
 
 
 def is_able(checks: tuple[Check, ...]) -> bool:

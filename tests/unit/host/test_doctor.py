@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from sandbox.host import doctor
-from sandbox.host.cgroup_facts import cgroup_limits
 from sandbox.host.doctor import (
     CALLER,
     ORDINARY_ID,
@@ -192,44 +191,3 @@ def test_profile_names_the_real_program() -> None:
 def test_profile_path_is_no_pattern() -> None:
     """Characters that AppArmor would read as a pattern are escaped."""
     assert r'"/opt/a\*\{b\}\"/python"' in apparmor_profile('/opt/a*{b}"/python')
-
-
-def cgroup_files(tmp_path: Path, mountinfo: str, cgroup: str) -> tuple[str, str]:
-    """Files of /proc/self with this content; {} is the directory."""
-    for name, text in (("mountinfo", mountinfo), ("cgroup", cgroup)):
-        (tmp_path / name).write_text(text.replace("{}", str(tmp_path)), encoding="ascii")
-    return str(tmp_path / "mountinfo"), str(tmp_path / "cgroup")
-
-
-def test_delegated_v2_is_found(tmp_path: Path) -> None:
-    """A writable group with the three controllers is delegated."""
-    group = tmp_path / "mine"
-    group.mkdir()
-    (group / "cgroup.procs").touch()
-    (group / "cgroup.controllers").write_text("cpu io memory pids\n", encoding="ascii")
-    files = cgroup_files(tmp_path, "1 2 0:3 / {} rw - cgroup2 cgroup2 rw\n", "0::/mine\n")
-    assert cgroup_limits(*files).is_delegated
-
-
-def test_v2_without_our_controllers_does_not_count(tmp_path: Path) -> None:
-    """A hybrid machine has a v2 tree for other things: the v1 hierarchies decide."""
-    (tmp_path / "cgroup.controllers").write_text("hugetlb\n", encoding="ascii")
-    v1 = "".join(
-        f"1 2 0:3 / {{}}/{n} rw - cgroup cgroup rw,{n}\n" for n in ("memory", "pids", "cpu")
-    )
-    mounts = f"1 2 0:3 / {{}} rw - cgroup2 cgroup2 rw\n{v1}"
-    own = "0::/\n3:memory:/a\n2:pids:/a\n1:cpu:/a\n"
-    limits = cgroup_limits(*cgroup_files(tmp_path, mounts, own))
-    assert (limits.is_delegated, limits.detail) == (False, "v1")
-    for name in ("memory", "pids", "cpu"):
-        (tmp_path / name / "a").mkdir(parents=True)
-        (tmp_path / name / "a" / "cgroup.procs").touch()
-    assert cgroup_limits(str(tmp_path / "mountinfo"), str(tmp_path / "cgroup")).is_delegated
-
-
-def test_no_cgroups_is_no_error(tmp_path: Path) -> None:
-    """Without cgroups the limits are kept otherwise, and the check says so."""
-    limits = cgroup_limits(*cgroup_files(tmp_path, "garbage\n", "also garbage"))
-    assert not limits.is_delegated
-    assert limits.cause
-    assert "supervisor" in str(limits.remedy)
