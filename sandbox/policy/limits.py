@@ -3,8 +3,8 @@
 A control group bounds the sum over all processes: memory, swap, pids, processor time. Without one,
 memory is held by RLIMIT_DATA for each process only where the policy requires the limit, because
 runtimes that reserve much and use little (node, java) do not survive a tight one, and by the
-supervisor's watch of resident memory everywhere. RLIMIT_NPROC and RLIMIT_CPU stay as a second wall
-beside a group. RLIMIT_AS stands only where `address_space` asks for it.
+supervisor's watch of resident memory everywhere. RLIMIT_CPU stays as a second wall beside a group.
+RLIMIT_AS stands only where `address_space` asks for it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def compile_limits(policy: Policy, host: Host) -> Bounds:
             if value is not None or name != "address_space":
                 notes.append(LimitNote(name, value, "none", "process"))
             continue
-        rlimits.append(_capped(resource, value, texts, name))
+        if name != "pids" or name not in held:  # or it would hide that the group was full
+            rlimits.append(_capped(resource, value, texts, name))
         scope = "tree" if name == "pids" or name in held else "process"
         notes.append(LimitNote(name, value, held.get(name, "rlimit"), scope))
     supervise = _supervised(policy, notes, held)
@@ -192,7 +193,8 @@ def _reason(missing: list[str], host: Host) -> str:
 
 def _refused(policy: Policy, name: str, reason: str) -> HostError:
     key = f"limits.{name}"
-    place = policy.origin(f"limits.enforce[{name}]")
+    entry = name if name in dict(policy.limits.enforce) else "default"
+    place = policy.origin(f"limits.enforce[{entry}]")
     return HostError(
         f"{key} is required ({place}) and cannot be held: {reason}",
         hint=f'{_REMEDY}; or set enforce.{name} = "prefer" in [limits]',

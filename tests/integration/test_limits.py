@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from support.need import need_program
+from support.user import User
+
 Run = Callable[..., CompletedProcess[bytes]]
 Result = dict[str, Any]
 ResultOf = Callable[..., tuple[Result, bytes]]
@@ -34,6 +37,22 @@ try:
         made += 1
 except BlockingIOError:
     print(made)
+"""
+
+
+LEAK = """
+#include <stdlib.h>
+#include <string.h>
+#include <stdio.h>
+int main(int argc, char **argv)
+{
+	char *p = malloc(16);
+	(void)argv;
+	memset(p, 'x', 16);
+	printf("%c\\n", p[argc > 1 ? 16 : 3]);
+	free(p);
+	return 0;
+}
 """
 
 
@@ -81,6 +100,28 @@ def test_memory_of_the_tree_is_watched(result_of: ResultOf) -> None:
     result, _out = result_of("--limit", "memory=150M", "python3", "-c", script)
     assert (result["reason"], result["ended_by"]) == ("oom", "sandbox")
     assert result["limits"]["memory"]["hit"] is True
+
+
+def test_a_sanitized_program_runs_under_default(
+    sandbox_run: Run, user: User, work_dir: Path
+) -> None:
+    """AddressSanitizer reserves terabytes of address space; only resident memory is watched."""
+    need_program("gcc")
+    (work_dir / "leak.c").write_text(LEAK, encoding="ascii")
+    user.own(work_dir)
+    built = sandbox_run("exec", "gcc", "-g", "-fsanitize=address", "-o", "leak", "leak.c")
+    assert built.returncode == 0, built.stderr
+    assert sandbox_run("exec", "./leak").stdout == b"x\n"
+    found = sandbox_run("exec", "./leak", "over")
+    assert b"heap-buffer-overflow" in found.stderr
+
+
+def test_address_space_is_limited_only_where_asked(sandbox_run: Run) -> None:
+    """RLIMIT_AS: a reservation fails that nothing was ever written to."""
+    script = "import mmap; mmap.mmap(-1, 3 << 30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS); print(1)"
+    assert sandbox_run("exec", "python3", "-c", script).stdout == b"1\n"
+    done = sandbox_run("exec", "--limit", "address_space=1G", "python3", "-c", script)
+    assert (done.returncode, done.stdout) == (1, b"")
 
 
 def test_processes_are_limited(sandbox_run: Run) -> None:
