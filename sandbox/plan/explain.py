@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sandbox.plan.model import (
     EnvKind,
+    IdKind,
     MountAttr,
     MountFlag,
     MountKind,
@@ -39,6 +40,12 @@ _SLOT_NAMES = {
     Slot.STATE: "directory of this run",
 }
 # Name, unit of the RLIMIT_* numbers of asm-generic/resource.h that a policy can set.
+_GROUP = (
+    (Supervise.GROUP_MEMORY_BYTES, "memory", "bytes"),
+    (Supervise.GROUP_SWAP_BYTES, "swap", "bytes"),
+    (Supervise.GROUP_PIDS, "processes", ""),
+    (Supervise.GROUP_CPU_MS, "cpu time", "ms"),
+)
 _RLIMITS = {
     0: ("cpu time", "s"),
     1: ("file size", "bytes"),
@@ -187,6 +194,9 @@ def _identity(plan: Plan) -> list[str]:
     caps = f"capabilities {plan.caps:#x}" if plan.caps else "no capabilities"
     outside = [row.outside for row in plan.id_maps if row.inside == plan.uid]
     texts = [f"uid {plan.uid} inside = {outside[0] if outside else 'nobody'} outside", caps]
+    others = sum(row.count for row in plan.id_maps if row.kind is IdKind.UID) - 1
+    if others > 0:
+        texts.append(f"{others} more uids")
     if plan.flags & PlanFlag.NO_NEW_PRIVS:
         texts.append("no new privileges")
     if plan.flags & PlanFlag.LOCK_USERNS:
@@ -214,6 +224,11 @@ def _limits(plan: Plan) -> list[str]:
         texts.append(f"{size_text(kept[Supervise.MEMORY_BYTES])} memory")
     if Supervise.OUTPUT_BYTES in kept:
         texts.append(f"{size_text(kept[Supervise.OUTPUT_BYTES])} output")
+    for key, name, unit in _GROUP:
+        if key in kept:
+            amount = size_text(kept[key]) if unit == "bytes" else str(kept[key])
+            amount = duration_text(kept[key]) if unit == "ms" else amount
+            texts.append(f"{name} {amount} of the tree")
     for limit in plan.rlimits:
         name, unit = _RLIMITS.get(limit.resource, (f"RLIMIT {limit.resource}", ""))
         texts.append(f"{name} {_amount(limit.soft, unit)}")

@@ -65,7 +65,9 @@ class RunGroup:
         self._joins = []
         if self._leaves and _remove_all(tuple(self._leaves), _REMOVE_S):
             # a leaf that is still busy stays in the journal, for the next run to collect
-            os.unlink(os.path.join(runtime_dir(_FOLDER), self._run_id))
+            folder = runtime_dir(_FOLDER)
+            with locked(folder):
+                os.unlink(os.path.join(folder, self._run_id))
 
     def _make(self, path: str, hierarchy: Hierarchy) -> None:
         try:

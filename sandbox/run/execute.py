@@ -29,7 +29,7 @@ __all__ = ["Prepared", "Request", "execute", "prepare"]
 
 
 def prepare(request: Request) -> Prepared:
-    """Return what `request` becomes on this host; nothing is started or written.
+    """Return what `request` becomes on this host; nothing is started, and nothing stays written.
 
     Errors: PolicyError, HostError, UsageError as the policy, the host or the flags give reason.
     """
