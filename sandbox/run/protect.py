@@ -35,11 +35,16 @@ class Protection:
 
 
 def _kind_of(path: bytes) -> int | None:
-    """The file type at `path`, not following a link; None if absent."""
+    """The file type at `path`, not following a link; None if absent.
+
+    A socket is absent: it is the placeholder of another run, which removes it as soon as nobody
+    counts on it any more, so this run has to count on it as well.
+    """
     try:
-        return stat.S_IFMT(os.lstat(path).st_mode)
+        kind = stat.S_IFMT(os.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    return None if kind == stat.S_IFSOCK else kind
 
 
 def _ancestors(path: bytes, root: bytes) -> list[bytes]:

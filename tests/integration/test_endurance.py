@@ -47,12 +47,20 @@ def _needs() -> None:
     need_user_namespaces()
 
 
-def cgroups() -> set[str]:
-    """Return the control groups that carry the project's name."""
+def cgroups(user: User) -> set[str]:
+    """Return the control groups of the user's that carry the project's name."""
     found = set()
     for parent, names, _files in os.walk("/sys/fs/cgroup"):
-        found |= {os.path.join(parent, name) for name in names if "sandbox" in name}
+        paths = [os.path.join(parent, name) for name in names if "sandbox" in name]
+        found |= {path for path in paths if _owner(path) == user.uid}
     return found
+
+
+def _owner(path: str) -> int | None:
+    try:
+        return os.stat(path).st_uid
+    except FileNotFoundError:
+        return None  # a run of somebody else that has just ended
 
 
 def files_of(user: User) -> set[str]:
@@ -72,13 +80,13 @@ def test_a_thousand_runs_leave_nothing(user: User, user_python: Path, work_dir: 
     """1,000 runs from one process leave no descriptor, zombie, file or control group."""
     warm = user.run([user_python, "-I", "-c", LOOP, "1"], cwd=work_dir)
     assert warm.returncode == 0, warm.stderr.decode()
-    files, groups = files_of(user), cgroups()
+    files, groups = files_of(user), cgroups(user)
     done = user.run([user_python, "-I", "-c", LOOP, str(RUNS)], cwd=work_dir, timeout=280.0)
     assert done.returncode == 0, done.stderr.decode()
     fds, children, pages = map(int, done.stdout.split())
     assert (fds, children) == (0, 0)
     assert pages < SLACK_PAGES
-    assert (files_of(user) - files, cgroups() - groups) == (set(), set())
+    assert (files_of(user) - files, cgroups(user) - groups) == (set(), set())
 
 
 @pytest.mark.slow
@@ -87,7 +95,7 @@ def test_a_thousand_runs_leave_nothing(user: User, user_python: Path, work_dir: 
 def test_fifty_at_once_leave_nothing(user: User, sandbox_cmd: list[str], work_dir: Path) -> None:
     """50 sandboxes started together each keep their own exit code and leave nothing."""
     argv = [*sandbox_cmd, "exec", "--policy", "strict", "--", "/bin/sh", "-c"]
-    files, groups, fds = files_of(user), cgroups(), descriptors()
+    files, groups, fds = files_of(user), cgroups(user), descriptors()
 
     def one(number: int) -> tuple[int, bytes]:
         done = subprocess.run(
@@ -104,8 +112,24 @@ def test_fifty_at_once_leave_nothing(user: User, sandbox_cmd: list[str], work_di
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = list(pool.map(one, range(AT_ONCE)))
     assert found == [(number, f"{number}\n".encode()) for number in range(AT_ONCE)]
-    assert (files_of(user) - files, cgroups() - groups) == (set(), set())
+    assert (files_of(user) - files, cgroups(user) - groups) == (set(), set())
     assert descriptors() == fds
+
+
+@pytest.mark.leaks_nothing
+def test_runs_in_one_directory_share_its_placeholders(
+    sandbox_run: Callable[..., CompletedProcess[bytes]], work_dir: Path
+) -> None:
+    """A run that ends while another one starts does not take its protected paths away."""
+
+    def one(number: int) -> tuple[int, bytes]:
+        done = sandbox_run("exec", "--", "/bin/sh", "-c", f"exit {number}")
+        return done.returncode, done.stderr
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(one, range(24)))
+    assert found == [(number, b"") for number in range(24)]
+    assert list(work_dir.iterdir()) == []
 
 
 @pytest.mark.leaks_nothing

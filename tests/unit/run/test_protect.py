@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from sandbox.plan.model import (
@@ -142,3 +143,12 @@ def test_what_shells_read_gets_no_placeholder_outside_a_home(tmp_path: Path) -> 
     found = protection(tmp_path, *items)
     assert [op.target.path for op in found.mounts] == [os.fsencode(tmp_path / ".bashrc")]
     assert found.placeholders == ()
+
+
+def test_the_placeholder_of_another_run_counts_as_absent(tmp_path: Path) -> None:
+    """That run may end at any moment and take it away, so this one holds on to it too."""
+    path = tmp_path / ".mcp.json"
+    os.mknod(path, stat.S_IFSOCK | 0o444)
+    found = protection(tmp_path, below_cwd(b"/.mcp.json"))
+    assert found.placeholders == ((os.fsencode(path), os.fsencode(path)),)
+    assert [op.kind for op in found.mounts] == [MountKind.FILE]
