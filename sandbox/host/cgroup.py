@@ -16,21 +16,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MEMORY, SWAP, PIDS, CPU = "memory", "swap", "pids", "cpu"
-RESOURCES = frozenset({MEMORY, SWAP, PIDS, CPU})
+# No limit, but what membership alone gives: all processes of a run compete for the processor like
+# one process of the caller's, however many they are.
+SHARE = "share"
+RESOURCES = frozenset({MEMORY, SWAP, PIDS, CPU, SHARE})
 # The file that limits (or, for cpu, counts) a resource, by version of the hierarchy.
 FILES = {
     (1, MEMORY): "memory.limit_in_bytes",
     (1, SWAP): "memory.memsw.limit_in_bytes",
     (1, PIDS): "pids.max",
     (1, CPU): "cpuacct.usage",
+    (1, SHARE): "cpu.shares",
     (2, MEMORY): "memory.max",
     (2, SWAP): "memory.swap.max",
     (2, PIDS): "pids.max",
     (2, CPU): "cpu.stat",
+    (2, SHARE): "cpu.weight",
 }
 _TRIAL_VALUES = {MEMORY: str(1 << 30), SWAP: str(2 << 30), PIDS: "64"}
-_V1_CONTROLLERS = {"memory": (MEMORY, SWAP), "pids": (PIDS,), "cpuacct": (CPU,)}
-_V2_CONTROLLERS = {"memory": (MEMORY, SWAP), "pids": (PIDS,)}
+_V1_CONTROLLERS = {
+    "memory": (MEMORY, SWAP),
+    "pids": (PIDS,),
+    "cpuacct": (CPU,),
+    "cpu": (SHARE,),
+}
+_V2_CONTROLLERS = {"memory": (MEMORY, SWAP), "pids": (PIDS,), "cpu": (SHARE,)}
 NONE_DELEGATED = "no control group is delegated to you"
 
 
@@ -176,7 +186,7 @@ def try_group(hierarchy: Hierarchy) -> tuple[frozenset[str], str]:
     works, why = set(), ""
     try:
         os.close(os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
-        for resource in (MEMORY, SWAP, PIDS, CPU):
+        for resource in (MEMORY, SWAP, PIDS, CPU, SHARE):
             name = FILES[hierarchy.version, resource]
             if resource not in hierarchy.resources:
                 continue
@@ -232,4 +242,4 @@ def find_hierarchies(
         Hierarchy(version, place, frozenset(resources))
         for (version, place), resources in places.items()
     )
-    return found, reason if left else ""
+    return found, reason if left - {SHARE} else ""

@@ -12,6 +12,8 @@ from sandbox.host.cgroup import (
     MEMORY,
     PIDS,
     RESOURCES,
+    SHARE,
+    SWAP,
     find_hierarchies,
     own_directory,
     read_mounts,
@@ -57,7 +59,7 @@ def cgroup_limits(
     held = {name: item.label for item in found for name in item.resources}
     parts = []
     for label in sorted(set(held.values()), reverse=True):
-        names = [name for name in (*_CORE, "swap") if held.get(name) == label]
+        names = [name for name in (*_CORE, SWAP, SHARE) if held.get(name) == label]
         parts.append(f"{label}: {', '.join(names)}")
     missing = [name for name in _CORE if name not in held]
     if not missing:
@@ -83,7 +85,7 @@ def delegation_commands(
     own_v1 = read_own(cgroup)[1]
     target = str(pid) if pid is not None else '"${PID:?process id of the shell to start from}"'
     for mount in mounts:
-        if mount.version == 2 and {"memory", "pids"} <= _offered(mount.point):
+        if mount.version == 2 and {"cpu", "memory", "pids"} <= _offered(mount.point):
             if os.path.isdir(systemd):
                 return _with_systemd()
             return _plain_v2(mount.point, uid, gid, target)
@@ -91,7 +93,7 @@ def delegation_commands(
         own_directory(mount, own_v1.get(name))
         for mount in mounts
         for name in mount.controllers
-        if name in ("memory", "pids", "cpuacct")
+        if name in ("memory", "pids", "cpuacct", "cpu")
     }
     found = sorted(place for place in places if place is not None)
     if not found:
@@ -130,8 +132,8 @@ def _plain_v2(point: str, uid: int, gid: int, target: str) -> str:
     return (
         f"# cgroup v2: a subtree for uid {uid}, as root:\n"
         f"mkdir -p {caller}\n"
-        f"echo '+memory +pids' > {_quote(point.rstrip('/'))}/cgroup.subtree_control\n"
-        f"echo '+memory +pids' > {base}/cgroup.subtree_control\n"
+        f"echo '+cpu +memory +pids' > {_quote(point.rstrip('/'))}/cgroup.subtree_control\n"
+        f"echo '+cpu +memory +pids' > {base}/cgroup.subtree_control\n"
         f"chown {uid}:{gid} {names}\n"
         f"echo {target} > {caller}/cgroup.procs\n"
         f"# To undo, when nothing runs in it: rmdir {caller} {base}\n"

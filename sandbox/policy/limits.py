@@ -52,12 +52,15 @@ class Bounds:
 
 
 def group_needs(limits: Limits) -> frozenset[str]:
-    """Return which of memory, swap, pids and cpu a control group should hold."""
-    return frozenset(
+    """Return which of memory, swap, pids and cpu a control group should hold, and `share`."""
+    needs = {
         name
         for name, value in _values(limits).items()
         if value is not None and limits.demand(name) != OFF
-    ) - ({"swap"} if limits.memory_bytes is None else set())
+    }
+    if limits.memory_bytes is None:
+        needs.discard("swap")
+    return frozenset(needs | {"share"} if needs else needs)
 
 
 def _values(limits: Limits) -> dict[str, int | None]:
@@ -103,7 +106,7 @@ def _held_by_group(limits: Limits, host: Host) -> dict[str, str]:
         name: hierarchy.label
         for hierarchy in host.hierarchies
         for name in hierarchy.resources
-        if name in need
+        if name in need and name in _GROUP_KEYS
     }
 
 

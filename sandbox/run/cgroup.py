@@ -12,7 +12,7 @@ import os
 import time
 
 from sandbox.errors import HostError, SetupError
-from sandbox.host.cgroup import CPU, FILES, MEMORY, PIDS, SWAP
+from sandbox.host.cgroup import CPU, FILES, MEMORY, PIDS, SHARE, SWAP
 from sandbox.host.paths import runtime_dir
 from sandbox.plan.model import Stage, Supervise
 from sandbox.run.journal import is_alive, locked, process_key
@@ -108,10 +108,12 @@ class RunGroup:
 
         Errors: SetupError(setup.maps) where the kernel refuses.
         """
-        for fd, path in zip(self._joins, self._leaves, strict=True):
+        for fd, (path, hierarchy) in zip(self._joins, self._leaves.items(), strict=True):
             try:
                 os.write(fd, b"%d" % pid)
             except OSError as error:
+                if hierarchy.resources == {SHARE}:
+                    continue  # no limit is lost: e.g. a real-time process cannot be moved
                 raise SetupError(
                     f"the sandbox cannot be moved to its control group {path}: {error.strerror}",
                     hint="start it from inside of the delegated groups: `sandbox doctor`",

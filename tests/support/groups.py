@@ -17,7 +17,7 @@ from sandbox.host.cgroup import own_directory, read_mounts, read_own
 from sandbox.host.delegation import delegation_commands
 from support.user import User
 
-V1 = ("memory", "pids", "cpuacct")
+V1 = ("memory", "pids", "cpuacct", "cpu")
 # Moves itself into every group that is named before "--", then becomes the command.
 ENTER = (
     'while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || exit 99; shift; done; shift; exec "$@"'
