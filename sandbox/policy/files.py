@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from sandbox.host.facts import Host
     from sandbox.policy.model import Policy
 
-_TMPFS_DEFAULT_BYTES = 64 << 20
-_OVERLAY_DEFAULT_BYTES = 256 << 20
+TMPFS_DEFAULT_BYTES = 64 << 20
+OVERLAY_DEFAULT_BYTES = 256 << 20
 # One inode for half a page of content: plenty, and a bound on the kernel's own memory.
 _BYTES_PER_INODE = 2048
 _INODES_MIN = 1024
@@ -252,7 +252,7 @@ class _Builder:
         raise _path_error(rule, "does not exist")
 
     def _tmpfs(self, rule: MountRule, attrs: MountAttr) -> MountOp:
-        size = rule.size_bytes or _TMPFS_DEFAULT_BYTES
+        size = rule.size_bytes or TMPFS_DEFAULT_BYTES
         return MountOp(
             MountKind.TMPFS,
             rule.path,
@@ -264,7 +264,7 @@ class _Builder:
         )
 
     def _overlay(self, rule: MountRule, op: MountOp) -> MountOp:
-        size = rule.size_bytes or _OVERLAY_DEFAULT_BYTES
+        size = rule.size_bytes or OVERLAY_DEFAULT_BYTES
         upper = None
         if "overlay-tmpfs-upper" not in self._host.features:
             upper = SlotPath(b"/overlay-%d" % self._overlays, Slot.STATE)
@@ -302,12 +302,12 @@ def matching_names(parent: str, patterns: tuple[str, ...]) -> list[str]:
     wild = [pattern for pattern in patterns if pattern not in plain]
     if wild:
         for name in os.listdir(parent):
-            if any(_matches(name, pattern) for pattern in wild):
+            if any(matches_name(name, pattern) for pattern in wild):
                 found.add(name)
     return sorted(found)
 
 
-def _matches(name: str, pattern: str) -> bool:
+def matches_name(name: str, pattern: str) -> bool:
     """Match like fnmatch(3) with FNM_PERIOD; the module of that name would import `re`."""
     if name.startswith(".") and not pattern.startswith("."):
         return False
