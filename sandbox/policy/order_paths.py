@@ -10,20 +10,13 @@ from __future__ import annotations
 
 from sandbox.plan.model import ProtectKind, Slot, SlotPath
 from sandbox.policy.files import OVERLAY_DEFAULT_BYTES, TMPFS_DEFAULT_BYTES, matches_name
-from sandbox.policy.groups import (
-    TOOLCHAIN_SECRETS,
-    TOOLCHAINS_FIXED,
-    TOOLCHAINS_HOME,
-    below,
-    protections,
-)
+from sandbox.policy.groups import below, protections
 from sandbox.policy.lattice import EXEC, NOTHING, PERSIST, READ, RIGHTS, SEE, WRITE, rights_of
+from sandbox.policy.meet_paths import toolchain_entries, upwards
 from sandbox.policy.model import HideRule, MountRule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sandbox.policy.model import Policy
 
 Item = tuple[str, str, str, str]
@@ -42,7 +35,7 @@ class Paths:
         self._root = _ROOTS.get(filesystem.root, NOTHING)
         self._entries: dict[SlotPath, MountRule | HideRule] = {}
         if "@toolchains" in filesystem.groups:
-            self._entries.update(_toolchains())
+            self._entries.update(toolchain_entries())
         named = {rule.path: rule for rule in filesystem.mounts}
         self._entries.update(named)
         self._entries.update({rule.path: rule for rule in filesystem.hide})
@@ -64,7 +57,7 @@ class Paths:
     def rights(self, path: SlotPath) -> tuple[Rights, SlotPath | None]:
         """Return the rights to `path`, and the host's path that is seen there (None: none)."""
         protected: ProtectKind | None = None
-        for place in _upwards(path):
+        for place in upwards(path):
             kind = self._protected.get(place)
             if kind is not None and protected is not ProtectKind.HIDDEN:
                 protected = kind
@@ -100,31 +93,10 @@ class Paths:
         return rule.size_bytes or default
 
 
-def _toolchains() -> dict[SlotPath, MountRule | HideRule]:
-    home = SlotPath(b"", Slot.HOME)
-    shown = [SlotPath(path.encode()) for path in TOOLCHAINS_FIXED]
-    shown += [below(home, name) for name in TOOLCHAINS_HOME]
-    found: dict[SlotPath, MountRule | HideRule] = {path: MountRule(path, "ro") for path in shown}
-    found.update({below(home, name): HideRule(below(home, name)) for name in TOOLCHAIN_SECRETS})
-    return found
-
-
-def _upwards(path: SlotPath) -> Iterator[SlotPath]:
-    """Yield `path` and what lies above it, up to the root or the slot itself."""
-    text = path.path
-    while True:
-        yield SlotPath(text, path.slot)
-        if text in (b"", b"/"):
-            return
-        text = text.rpartition(b"/")[0]
-        if not text and path.slot is Slot.NONE:
-            text = b"/"
-
-
 def corpus(*views: Paths) -> list[SlotPath]:
     """Return the paths between which no view changes its answer, sorted."""
     named = {path for view in views for path in view.places()}
-    found = {place for path in named for place in _upwards(path)}
+    found = {place for path in named for place in upwards(path)}
     found |= {below(path, _SAMPLE) for path in tuple(found)}
     return sorted(found, key=lambda path: (path.slot, path.path))
 
@@ -144,7 +116,7 @@ def path_widenings(base: Policy, other: Policy) -> list[Item]:
         if has[0] <= had[0] and not _shows_another(had, has):
             continue
         is_sourced = _shows_another(had, has)
-        upper = next((told[place] for place in _upwards(path) if place in told), None)
+        upper = next((told[place] for place in upwards(path) if place in told), None)
         told[path] = (_text(had[0]), _text(has[0]))
         if upper != told[path]:
             texts = _text(*had, is_sourced=is_sourced), _text(*has, is_sourced=is_sourced)
