@@ -8,6 +8,7 @@ in the schema is in it.
 
 from __future__ import annotations
 
+from sandbox.policy.lattice import SIZES_BYTES
 from sandbox.policy.notes import dump_json
 from sandbox.policy.schema import COMPOSITION, SCHEMA
 
@@ -35,7 +36,10 @@ def canonical_json(layer: Layer) -> bytes:
         entry = layer.get(dotted)
         form = _FORMS.get(key.kind)
         if form is not None:
-            table[name] = form(entry or {})
+            members = entry or {}
+            if dotted == "syscalls.allow":  # what is denied as well is not allowed
+                members = members.keys() - layer.get("syscalls.deny", {}).keys()
+            table[name] = form(members)
         else:
             value = entry[0] if entry is not None else key.default
             table[name] = _value(key.kind, value)
@@ -61,8 +65,8 @@ def _mount(rule: MountRule) -> dict[str, Any]:
     data: dict[str, Any] = {"path": rule.path.text(), "mode": rule.mode}
     if rule.source is not None and rule.source != rule.path:
         data["source"] = rule.source.text()
-    if rule.size_bytes:
-        data["size"] = rule.size_bytes
+    if rule.mode in SIZES_BYTES:
+        data["size"] = rule.size_bytes or SIZES_BYTES[rule.mode]
     if rule.only:
         data["only"] = sorted(rule.only)
     if rule.is_noexec:

@@ -22,6 +22,7 @@ from sandbox.plan.model import (
 )
 from sandbox.policy import landlock, system
 from sandbox.policy.groups import below, protections, toolchain_mounts
+from sandbox.policy.lattice import SIZES_BYTES
 from sandbox.policy.model import COMMAND_LINE, HideRule, MountRule
 from sandbox.record import record, replace
 from sandbox.text import escape
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from sandbox.host.facts import Host
     from sandbox.policy.model import Policy
 
-TMPFS_DEFAULT_BYTES = 64 << 20
-OVERLAY_DEFAULT_BYTES = 256 << 20
 # One inode for half a page of content: plenty, and a bound on the kernel's own memory.
 _BYTES_PER_INODE = 2048
 _INODES_MIN = 1024
@@ -252,7 +251,7 @@ class _Builder:
         raise _path_error(rule, "does not exist")
 
     def _tmpfs(self, rule: MountRule, attrs: MountAttr) -> MountOp:
-        size = rule.size_bytes or TMPFS_DEFAULT_BYTES
+        size = rule.size_bytes or SIZES_BYTES["tmpfs"]
         return MountOp(
             MountKind.TMPFS,
             rule.path,
@@ -264,7 +263,7 @@ class _Builder:
         )
 
     def _overlay(self, rule: MountRule, op: MountOp) -> MountOp:
-        size = rule.size_bytes or OVERLAY_DEFAULT_BYTES
+        size = rule.size_bytes or SIZES_BYTES["overlay"]
         upper = None
         if "overlay-tmpfs-upper" not in self._host.features:
             upper = SlotPath(b"/overlay-%d" % self._overlays, Slot.STATE)

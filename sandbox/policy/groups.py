@@ -19,6 +19,7 @@ from sandbox.plan.model import (
     Slot,
     SlotPath,
 )
+from sandbox.policy.lattice import NOTHING, rights_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,6 +129,22 @@ TOOLCHAIN_SECRETS = (
 )
 
 _READ_ONLY = MountAttr.RDONLY | MountAttr.NOSUID | MountAttr.NODEV
+
+
+_FROZEN_NAMES = tuple(
+    b"/" + os.fsencode(name) for name in (*GIT_HOOKS, *SHELL_RC, *SHELL_RC_HOME, *AGENT_CONFIG)
+)
+_SECRET_NAMES = tuple(b"/" + os.fsencode(name) for name in CREDENTIALS)
+
+
+def unprotected_rights(path: SlotPath) -> frozenset[str]:
+    """Return the most that any protected group leaves at `path`, below whatever root it lies."""
+    text = path.path + b"/"
+    if path.slot is Slot.HOME and any(text.startswith(name + b"/") for name in _SECRET_NAMES):
+        return NOTHING
+    if any(name + b"/" in text for name in _FROZEN_NAMES):
+        return rights_of("ro", is_noexec=False)
+    return rights_of("rw", is_noexec=False)
 
 
 def below(root: SlotPath, name: str) -> SlotPath:

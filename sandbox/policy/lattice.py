@@ -39,6 +39,8 @@ RIGHTS = {
     "overlay": frozenset({SEE, READ, WRITE}),
     "rw": frozenset({SEE, READ, WRITE, PERSIST}),
 }
+# Bounds of what is written in memory, where a mount states none.
+SIZES_BYTES = {"tmpfs": 64 << 20, "overlay": 256 << 20}
 NOTHING: frozenset[str] = frozenset()
 
 

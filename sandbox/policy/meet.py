@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sandbox.policy.reader import Layer
     from sandbox.policy.syscall_model import SyscallRule
 
+_GROUPS = "filesystem.groups"
 _VIEW = ("filesystem.mounts", "filesystem.hide")
 _CALLS = ("syscalls.base", "syscalls.allow", "syscalls.rules")
 _SKIPPED = frozenset({"schema", "summary", REMOVED, *COMPOSITION})
@@ -61,10 +62,11 @@ def tighten(base: Layer, layer: Layer) -> tuple[Layer, tuple[Excess, ...]]:
             meet.members(key, layer[key])
         else:
             meet.one(key, layer[key])
-    if any(key in layer for key in _VIEW):
+    if any(key in layer for key in (*_VIEW, _GROUPS)):
         from sandbox.policy.meet_paths import meet_views  # most layers state no paths
 
-        meet.result, found = meet_views(meet.result, layer)
+        has_toolchains = "@toolchains" in base.get(_GROUPS, {})
+        meet.result, found = meet_views(meet.result, layer, has_toolchains=has_toolchains)
         meet.excess += [Excess(*item) for item in found]
     if any(key in layer for key in _CALLS):
         meet.calls(layer)

@@ -12,13 +12,9 @@ as unrelated. Of two patterns in `only` neither of which is the other, nothing i
 from __future__ import annotations
 
 from sandbox.plan.model import Slot, SlotPath
-from sandbox.policy.files import (
-    OVERLAY_DEFAULT_BYTES,
-    TMPFS_DEFAULT_BYTES,
-    matches_name,
-    order_key,
-)
-from sandbox.policy.lattice import EXEC, NOTHING, mode_of, rights_of
+from sandbox.policy.files import matches_name, order_key
+from sandbox.policy.groups import unprotected_rights
+from sandbox.policy.lattice import EXEC, NOTHING, SIZES_BYTES, mode_of, rights_of
 from sandbox.policy.model import HideRule, MountRule
 from sandbox.record import record, replace
 
@@ -32,7 +28,7 @@ if TYPE_CHECKING:
     Entries = dict[SlotPath, Entry]
 
 _MOUNTS, _HIDE, _GROUPS = "filesystem.mounts", "filesystem.hide", "filesystem.groups"
-_DEFAULTS = {"tmpfs": TMPFS_DEFAULT_BYTES, "overlay": OVERLAY_DEFAULT_BYTES}
+_SHOWN = rights_of("ro", is_noexec=False)  # by @toolchains
 
 
 @record
@@ -69,26 +65,54 @@ def toolchain_entries() -> Entries:
     return found
 
 
-def meet_views(base: Layer, layer: Layer) -> tuple[Layer, list[tuple[str, str, str, str, str]]]:
+def meet_views(
+    base: Layer, layer: Layer, *, has_toolchains: bool
+) -> tuple[Layer, list[tuple[str, str, str, str, str]]]:
     """Return `base` with the meet of both views, and what `layer` states beyond it.
 
-    Shape: the latter as (key, place, stated, base, base's place).
+    Shape: the latter as (key, place, stated, base, base's place). `base` has the groups that the
+           layer left it; `has_toolchains` says whether @toolchains was among them before.
     """
-    own = _entries(base)
-    implied = toolchain_entries() if "@toolchains" in base.get(_GROUPS, {}) else {}
-    had: Entries = {**implied, **own}
-    stated = _entries(layer)
+    own, stated = _entries(base), _entries(layer)
+    implied = toolchain_entries()
+    had: Entries = {**implied, **own} if has_toolchains else own
     excess = [item for rule in stated.values() if (item := _excess(rule, had)) is not None]
+    keeps_toolchains = "@toolchains" in base.get(_GROUPS, {})
+    roots = implied.keys()
     result: Entries = {}
-    for path in sorted({*had, *stated}, key=order_key):
-        before, limit = _seen(had, path), _seen(stated, path)
-        if limit is not None and before is not None:
-            result[path] = _meet(path, before, limit, had.get(path))
-        elif path in had:
-            result[path] = had[path]  # the layer is silent
-        elif isinstance(stated[path], HideRule):
+    for path in sorted({*own, *stated, *roots}, key=order_key):
+        limit, before = _seen(stated, path), _seen(own, path)
+        root = next((place for place in upwards(path) if place in own or place in roots), None)
+        if path not in own and root in roots and root not in own:
+            is_covered = _seen(own, root) is not None
+            if has_toolchains or not is_covered:
+                is_gone = has_toolchains and is_covered and not keeps_toolchains
+                is_secret = is_covered and isinstance(implied[root], HideRule)
+                rule = _within_toolchains(
+                    path, limit, is_gone=(is_gone and path == root) or (is_secret and bool(limit))
+                )
+                if rule is not None and (path in stated or path == root):
+                    result[path] = rule
+                continue
+        if path in own or (path in stated and before is not None):
+            result[path] = own[path] if limit is None else _meet(path, before, limit, own.get(path))
+        elif isinstance(stated.get(path), HideRule):
             result[path] = stated[path]  # a variable may lead there
-    return _with_view(base, _without_repeats(result, own, implied)), excess
+    shown = {path for path, rule in implied.items() if isinstance(rule, MountRule)}
+    return _with_view(base, _without_repeats(result, shown if keeps_toolchains else set())), excess
+
+
+def _within_toolchains(path: SlotPath, limit: _Seen | None, *, is_gone: bool) -> HideRule | None:
+    """Return what a layer makes of a path of @toolchains that has no entry of its own.
+
+    Shape: None leaves it to the group, hidden is all that can be said else; whether the group is
+           there does not matter, so that another layer may take it out before or after. Where it
+           `is_gone` and a mount lies above, that one must not show the path instead.
+    """
+    is_narrowed = limit is not None and (not limit.rights >= _SHOWN or bool(limit.only))
+    if limit is not None and (is_narrowed or is_gone):
+        return HideRule(path, limit.rule.origin)
+    return HideRule(path) if is_gone else None
 
 
 def _entries(layer: Layer) -> Entries:
@@ -153,9 +177,9 @@ def _source(rule: Entry, path: SlotPath) -> SlotPath | None:
 
 def _size(rule: Entry) -> int | None:
     """Return the bound of a mount in memory; None where the rule is none."""
-    if isinstance(rule, HideRule) or rule.mode not in _DEFAULTS:
+    if isinstance(rule, HideRule) or rule.mode not in SIZES_BYTES:
         return None
-    return rule.size_bytes or _DEFAULTS[rule.mode]
+    return rule.size_bytes or SIZES_BYTES[rule.mode]
 
 
 def _children(one: tuple[str, ...], two: tuple[str, ...]) -> tuple[str, ...]:
@@ -170,9 +194,15 @@ def _admits(pattern: str, name: str) -> bool:
     return pattern == name or (not set(name) & set("*?") and matches_name(name, pattern))
 
 
-def _meet(path: SlotPath, before: _Seen, limit: _Seen, own: Entry | None) -> Entry:
+def _meet(path: SlotPath, before: _Seen | None, limit: _Seen, own: Entry | None) -> Entry:
     """Return the entry for `path` with the rights of both."""
+    if before is None:  # the path has no entry, nor one above it
+        return HideRule(path, limit.rule.origin)
     rights = before.rights & limit.rights
+    source = _source(before.rule, path)
+    if own is None:
+        # A mount of its own is no longer under the protected groups: they are put into its mode.
+        rights &= unprotected_rights(path) & unprotected_rights(source or path)
     mode = mode_of(rights)
     only = before.only or limit.only
     if before.only and limit.only:
@@ -183,13 +213,13 @@ def _meet(path: SlotPath, before: _Seen, limit: _Seen, own: Entry | None) -> Ent
     if not isinstance(before.rule, MountRule) or not isinstance(limit.rule, MountRule):
         return HideRule(path, narrowed)  # a rule that hides leaves no mode
     sizes = [size for size in (_size(before.rule), _size(limit.rule)) if size is not None]
-    size = min(sizes) if sizes and mode in _DEFAULTS else 0
+    size = min(sizes) if sizes and mode in SIZES_BYTES else 0
     if size == _size(before.rule):
         size = before.rule.size_bytes  # as it was written
     made = MountRule(
         path=path,
         mode=mode,
-        source=None if mode == "tmpfs" else _source(before.rule, path),
+        source=None if mode == "tmpfs" else source,
         size_bytes=size,
         is_noexec=EXEC not in rights,
         is_optional=mode != "tmpfs" and (before.rule.is_optional or own is None),
@@ -206,14 +236,13 @@ def _is_same(own: MountRule, made: MountRule) -> bool:
     return parts[0] == parts[1]
 
 
-def _without_repeats(result: Entries, own: Entries, implied: Entries) -> Entries:
-    """Leave out what a group gives anyway, and what is hidden below a hidden path."""
+def _without_repeats(result: Entries, shown: set[SlotPath]) -> Entries:
+    """Leave out what is hidden below a hidden path, unless a group would show it there."""
     kept: Entries = {}
     for path, rule in result.items():
-        if path not in own and path in implied and rule == implied[path]:
-            continue
         upper = next((kept[place] for place in upwards(path) if place in kept), None)
-        if not (isinstance(rule, HideRule) and isinstance(upper, HideRule)):
+        is_repeat = isinstance(rule, HideRule) and isinstance(upper, HideRule)
+        if not is_repeat or path in shown:
             kept[path] = rule
     return kept
 

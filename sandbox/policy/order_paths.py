@@ -3,15 +3,26 @@
 Both policies are asked about every path that either of them names, the paths above it, and one
 below it; between these the answer does not change, because the most specific entry decides. Rights
 are those of the lattice (see, read, write, persist, exec), after protected groups, which take away
-what would last. Where the same path shows another file of the host, that is a widening too.
+what would last. Where the same path shows another file of the host, that is a widening too. What no
+entry covers lies on the root's own memory, if anywhere, and is judged by `filesystem.root`.
 """
 
 from __future__ import annotations
 
-from sandbox.plan.model import ProtectKind, Slot, SlotPath
-from sandbox.policy.files import OVERLAY_DEFAULT_BYTES, TMPFS_DEFAULT_BYTES, matches_name
+from sandbox.plan.model import ProtectKind, SlotPath
+from sandbox.policy.files import matches_name
 from sandbox.policy.groups import below, protections
-from sandbox.policy.lattice import EXEC, NOTHING, PERSIST, READ, RIGHTS, SEE, WRITE, rights_of
+from sandbox.policy.lattice import (
+    EXEC,
+    NOTHING,
+    PERSIST,
+    READ,
+    RIGHTS,
+    SEE,
+    SIZES_BYTES,
+    WRITE,
+    rights_of,
+)
 from sandbox.policy.meet_paths import toolchain_entries, upwards
 from sandbox.policy.model import HideRule, MountRule
 
@@ -24,7 +35,6 @@ Rights = frozenset[str]
 
 _SAMPLE = "any-other-name"
 _ORDER = (SEE, READ, WRITE, PERSIST, EXEC)
-_ROOTS = {"tmpfs": rights_of("tmpfs", is_noexec=False)}
 
 
 class Paths:
@@ -32,7 +42,6 @@ class Paths:
 
     def __init__(self, policy: Policy) -> None:
         filesystem = policy.filesystem
-        self._root = _ROOTS.get(filesystem.root, NOTHING)
         self._entries: dict[SlotPath, MountRule | HideRule] = {}
         if "@toolchains" in filesystem.groups:
             self._entries.update(toolchain_entries())
@@ -64,7 +73,7 @@ class Paths:
             rule = self._entries.get(place)
             if rule is not None:
                 return self._at(rule, path, protected)
-        return (self._root if path.slot is Slot.NONE else NOTHING), None
+        return NOTHING, None
 
     def _at(
         self, rule: MountRule | HideRule, path: SlotPath, protected: ProtectKind | None
@@ -87,10 +96,9 @@ class Paths:
     def size_bytes(self, path: SlotPath) -> int | None:
         """Return the bound on what can be written in memory at the mount `path`, if it is one."""
         rule = self._entries.get(path)
-        if not isinstance(rule, MountRule) or rule.mode not in ("tmpfs", "overlay"):
+        if not isinstance(rule, MountRule) or rule.mode not in SIZES_BYTES:
             return None
-        default = TMPFS_DEFAULT_BYTES if rule.mode == "tmpfs" else OVERLAY_DEFAULT_BYTES
-        return rule.size_bytes or default
+        return rule.size_bytes or SIZES_BYTES[rule.mode]
 
 
 def corpus(*views: Paths) -> list[SlotPath]:
