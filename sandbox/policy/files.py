@@ -113,6 +113,20 @@ def _landlock_rules(access: dict[SlotPath, int], abi: int) -> tuple[LandlockRule
     return tuple(rules)
 
 
+def _mounts_by_ancestor(
+    rules: list[MountRule | HideRule],
+) -> dict[tuple[Slot, bytes], list[SlotPath]]:
+    """Return the mounts below each path that has any: one pass, where asking each would be n²."""
+    found: dict[tuple[Slot, bytes], list[SlotPath]] = {}
+    for rule in rules:
+        if isinstance(rule, MountRule):
+            above = rule.path.path.rstrip(b"/")
+            while above:
+                above = above.rpartition(b"/")[0]
+                found.setdefault((rule.path.slot, above), []).append(rule.path)
+    return found
+
+
 class _Builder:
     """Collects operations, rights and what must be known about them."""
 
@@ -124,6 +138,7 @@ class _Builder:
         self.targets: set[SlotPath] = set()
         self._host = host
         self._rules = rules
+        self._shown_below = _mounts_by_ancestor(rules)
         self._overlays = 0
 
     def mount(self, rule: MountRule) -> None:
@@ -177,11 +192,7 @@ class _Builder:
 
     def hide(self, rule: HideRule) -> None:
         """Cover a path. Where something below it is shown, the cover has room for just that."""
-        shown = [
-            other.path
-            for other in self._rules
-            if isinstance(other, MountRule) and is_below(other.path, rule.path)
-        ]
+        shown = self._shown_below.get((rule.path.slot, rule.path.path.rstrip(b"/")))
         if not shown:
             op = MountOp(MountKind.MASK, rule.path, flags=MountFlag.OPTIONAL, origin=rule.origin)
             self.ops.append(op)

@@ -78,7 +78,9 @@ def meet_views(
     had: Entries = {**implied, **own} if has_toolchains else own
     excess = [item for rule in stated.values() if (item := _excess(rule, had)) is not None]
     keeps_toolchains = "@toolchains" in base.get(_GROUPS, {})
-    roots = implied.keys()
+    is_leaving = has_toolchains and not keeps_toolchains
+    slots = {path.slot for path in stated}  # the others are not touched
+    roots = {path for path in implied if is_leaving or path.slot in slots}
     result: Entries = {}
     for path in sorted({*own, *stated, *roots}, key=order_key):
         limit, before = _seen(stated, path), _seen(own, path)
@@ -86,7 +88,7 @@ def meet_views(
         if path not in own and root in roots and root not in own:
             is_covered = _seen(own, root) is not None
             if has_toolchains or not is_covered:
-                is_gone = has_toolchains and is_covered and not keeps_toolchains
+                is_gone = is_leaving and is_covered
                 is_secret = is_covered and isinstance(implied[root], HideRule)
                 rule = _within_toolchains(
                     path, limit, is_gone=(is_gone and path == root) or (is_secret and bool(limit))
@@ -151,7 +153,8 @@ def _excess(rule: Entry, had: Entries) -> tuple[str, str, str, str, str] | None:
     where = before.rule.origin
     if not rights_of(rule.mode, is_noexec=rule.is_noexec) <= before.rights:
         return key, rule.origin, _text(rule), _text(before.rule), where
-    if before.only and not (rule.only and _children(before.only, rule.only) == rule.only):
+    names = rule.only or ("*",)
+    if before.only and not all(any(_admits(one, name) for one in before.only) for name in names):
         return key, rule.origin, "all children", ", ".join(before.only), where
     if rule.source is not None and rule.source != _source(before.rule, rule.path):
         return f"{key}.source", rule.origin, rule.source.text(), "another source", where

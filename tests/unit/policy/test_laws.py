@@ -1,21 +1,27 @@
-"""The laws of composition, on random layers (support/layers.py); more than 10,000 of them in all."""
+"""The laws of composition, on more than 10,000 random layers (support/layers.py)."""
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.layers import Layers, policy_of
 
-from sandbox.errors import PolicyError
+from sandbox.errors import PolicyError, SandboxError
+from sandbox.host.facts import Host
+from sandbox.plan.model import EnvKind, MountAttr, MountKind, MountOp, Plan, ProtectKind, SlotPath
 from sandbox.policy import lattice
+from sandbox.policy.call_sets import expand, load_sets
 from sandbox.policy.canonical import canonical_json
+from sandbox.policy.compile import compile_plan
 from sandbox.policy.compose import inherit
 from sandbox.policy.find import parse
 from sandbox.policy.meet import tighten, tighten_all
 from sandbox.policy.order import widenings
 from sandbox.policy.read import read_layer
+from sandbox.policy.syscalls import resolve_calls
+from support.layers import PATHS, Layers, policy_of
 
 Layer = dict[str, Any]
 SEEDS = st.integers(0, 2**64 - 1)
@@ -27,8 +33,15 @@ def laws(examples: int) -> settings:
         max_examples=examples,
         deadline=None,
         database=None,
-        suppress_health_check=[HealthCheck.too_slow],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
+
+
+# What any random policy must say to be compiled on a host that has everything.
+CONSISTENT: Layer = {
+    "isolation.namespaces.net": ("require", "c:1"),
+    "limits.enforce": {"tree": ("off", "c:2"), "swap": ("off", "c:2")},
+}
 
 
 def outcome(parents: list[Layer], child: Layer) -> tuple[str, object]:
@@ -110,9 +123,6 @@ def test_the_meet_is_never_wider(seed: int) -> None:
 @given(SEEDS)
 def test_deny_beats_allow(seed: int) -> None:
     """No call that is denied, by name or by group, may pass, whatever else is stated."""
-    from sandbox.policy.call_sets import expand, load_sets
-    from sandbox.policy.syscalls import resolve_calls
-
     layers = Layers(seed)
     merged = inherit([layers.layer(is_whole=True)], layers.layer())
     syscalls = policy_of(merged).syscalls
@@ -149,3 +159,83 @@ def test_modes_are_a_lattice_of_rights() -> None:
             other <= lattice.RIGHTS[mode] for other in lattice.RIGHTS.values() if other <= both
         )
     assert [lattice.mode_of(rights) for rights in lattice.RIGHTS.values()] == list(lattice.RIGHTS)
+
+
+# ----------------------------------------------------- what is compiled, judged without order.py
+
+
+def rights_in(plan_mounts: tuple[MountOp, ...], path: SlotPath) -> frozenset[str]:
+    """Return what the mounts of a plan give at `path`: the deepest at or above it decides."""
+    found: MountOp | None = None
+    for op in plan_mounts:
+        above = op.target.path.rstrip(b"/")
+        is_above = path.path == op.target.path or path.path.startswith(above + b"/")
+        if op.kind in _VIEW and op.target.slot is path.slot and is_above:
+            found = op if found is None or len(op.target.path) >= len(found.target.path) else found
+    if found is None or found.kind is MountKind.MASK:
+        return frozenset()
+    mode = {MountKind.TMPFS: "tmpfs", MountKind.OVERLAY: "overlay"}.get(found.kind, "rw")
+    if found.kind is MountKind.TMPFS and found.size_bytes == 4096:
+        return frozenset()  # the cover of a hidden path that something is shown below
+    if found.attrs & MountAttr.RDONLY:
+        mode = "ro"
+    return lattice.rights_of(mode, is_noexec=bool(found.attrs & MountAttr.NOEXEC))
+
+
+_VIEW = (MountKind.BIND, MountKind.TMPFS, MountKind.OVERLAY, MountKind.MASK)
+_BELOW = tuple(SlotPath(path.path.rstrip(b"/") + b"/any", path.slot) for path in PATHS)
+
+
+@laws(400)
+@given(SEEDS)
+def test_compilation_is_monotone(fake_filter: ModuleType, host: Host, seed: int) -> None:
+    """A tighter policy's plan gives no path, variable or network more, and bounds no less."""
+    layers = Layers(seed)
+    base = inherit([layers.layer(is_whole=True)], CONSISTENT)
+    met = tighten(base, layers.layer())[0]
+    try:
+        wide, narrow = compile_plan(policy_of(base), host), compile_plan(policy_of(met), host)
+    except SandboxError:
+        return  # a path that this machine lacks; a demand that it cannot meet, which is tighter
+    for path in (*PATHS, *_BELOW):
+        assert rights_in(narrow.mounts, path) <= rights_in(wide.mounts, path), path
+    passing = {rule.name for rule in wide.env if rule.kind is EnvKind.ALLOW}
+    for rule in narrow.env:
+        assert rule.kind is not EnvKind.ALLOW or lattice.covers_env(
+            {name.decode() for name in passing}, rule.name.decode()
+        )
+    assert wide.namespaces & ~narrow.namespaces == 0
+    assert _hidden(narrow) >= _hidden(wide)
+    bounds = {rlimit.resource: rlimit.soft for rlimit in narrow.rlimits}
+    for rlimit in wide.rlimits:
+        assert bounds[rlimit.resource] <= rlimit.soft
+    watched = dict(narrow.supervise)
+    for key, value in wide.supervise:
+        assert watched[key] <= value
+
+
+def _hidden(plan: Plan) -> set[SlotPath]:
+    return {item.path for item in plan.protect if item.kind is ProtectKind.HIDDEN}
+
+
+@laws(300)
+@given(SEEDS)
+def test_filters_are_monotone(seed: int) -> None:
+    """No call, with any of the arguments tried, passes under the tighter policy alone."""
+    layers = Layers(seed)
+    base = layers.layer(is_whole=True)
+    met = tighten(base, layers.layer())[0]
+    wide = resolve_calls(policy_of(base).syscalls, "x86_64")
+    narrow = resolve_calls(policy_of(met).syscalls, "x86_64")
+    for name, verdict in narrow.items():
+        for arguments in _ARGUMENTS:
+            if verdict.answer(arguments).kind == "allow":
+                assert wide[name].answer(arguments).kind == "allow", (name, arguments)
+
+
+_ARGUMENTS = tuple(
+    (first, second, third, 0, 0, 0)
+    for first in (0, 1, 2, 4, 10, 16)
+    for second in (0, 5, 7, 9, 0x5412, 1 << 32 | 5)
+    for third in (0, 4)
+)
