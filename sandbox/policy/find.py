@@ -8,6 +8,7 @@ import stat
 from sandbox.errors import PolicyError
 from sandbox.host import paths
 from sandbox.policy import parsed_cache
+from sandbox.policy.groups import FOUND_LAYER
 from sandbox.policy.parsed_cache import Parsed
 from sandbox.record import record
 from sandbox.text import escape
@@ -21,7 +22,6 @@ SYSTEM_DIR = "/etc/sandbox/policies"
 SIZE_MAX_BYTES = 1 << 20
 _SUFFIX = ".toml"
 _SUFFIXES = (_SUFFIX, ".json")  # the same data in either form
-FOUND_NAME = ".sandbox.toml"
 _NOT_POLICIES = frozenset({"syscalls.toml"})  # the filter's groups lie beside the shipped policies
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
@@ -119,9 +119,9 @@ def found_layers(tree: str) -> tuple[Source, ...]:
     found: list[Source] = []
     here = tree
     while True:
-        path = os.path.join(here, FOUND_NAME)
+        path = os.path.join(here, FOUND_LAYER)
         if os.path.lexists(path) and _is_of_the_tree(path, here):
-            found.append(Source(FOUND_NAME, path, escape(path), "found"))
+            found.append(Source(FOUND_LAYER, path, escape(path), "found"))
         if os.path.lexists(os.path.join(here, ".git")):
             return tuple(found)
         above = os.path.dirname(here)

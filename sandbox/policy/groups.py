@@ -87,6 +87,10 @@ AGENT_CONFIG = (
     ".idea",
 )
 
+# A later run is tightened by it, so the command may not take that back. Where it is absent there is
+# nothing to keep, and an empty one would be read as a broken layer.
+FOUND_LAYER = ".sandbox.toml"
+
 _FROZEN_BELOW_ROOTS = {
     "@git-hooks": GIT_HOOKS,
     "@shell-rc": SHELL_RC,
@@ -132,7 +136,8 @@ _READ_ONLY = MountAttr.RDONLY | MountAttr.NOSUID | MountAttr.NODEV
 
 
 _FROZEN_NAMES = tuple(
-    b"/" + os.fsencode(name) for name in (*GIT_HOOKS, *SHELL_RC, *SHELL_RC_HOME, *AGENT_CONFIG)
+    b"/" + os.fsencode(name)
+    for name in (*GIT_HOOKS, *SHELL_RC, *SHELL_RC_HOME, *AGENT_CONFIG, FOUND_LAYER)
 )
 _SECRET_NAMES = tuple(b"/" + os.fsencode(name) for name in CREDENTIALS)
 
@@ -197,6 +202,10 @@ def protections(
             ]
             continue
         kind = ProtectKind.READONLY
+        if group == "@agent-config":
+            found += [
+                Protect(ProtectKind.PRESENT, below(root, FOUND_LAYER), place) for root in roots
+            ]
         if group == "@shell-rc":
             # Shells read these in a home; elsewhere, as in a tree of dotfiles that a home links
             # to, only those that exist matter.

@@ -87,7 +87,7 @@ def test_what_a_child_states_holds(seed: int) -> None:
             assert result[key] == value
 
 
-@laws(1000)
+@laws(700)
 @given(SEEDS)
 def test_layers_have_no_order(seed: int) -> None:
     """The meet is commutative and associative over layers, with what exceeds the base."""
