@@ -39,7 +39,7 @@ def pair(seed: int) -> tuple[Policy, Policy]:
 @BRUTE
 @given(SEEDS)
 def test_calls_agree_with_brute_force(seed: int) -> None:
-    """A call that passes with arguments that `base` refuses is among the witnesses; others are not."""
+    """A call that passes with arguments that `base` refuses is among the witnesses."""
     base, other = pair(seed)
     had, has = (resolve_calls(policy.syscalls, "x86_64") for policy in (base, other))
     wider = {
@@ -88,7 +88,7 @@ def _matches(name: str, pattern: str) -> bool:
 def test_paths_agree_with_brute_force(seed: int) -> None:
     """A path with more rights, or another file, is reported there or at one above it; else none."""
     layers = Layers(seed)
-    plain = {"filesystem.groups": {}, "filesystem.protect": {}}
+    plain: dict[str, Any] = {"filesystem.groups": {}, "filesystem.protect": {}}
     one = policy_of({**layers.layer(is_whole=True), **plain})
     two = policy_of({**layers.layer(is_whole=True), **plain})
     below = [SlotPath(path.path + b"/zzz", path.slot) for path in PATHS]
