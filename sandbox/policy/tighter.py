@@ -6,17 +6,21 @@ answer of both policies for himself.
 
 from __future__ import annotations
 
+from sandbox.policy import calltable
+from sandbox.policy.arguments import telling_arguments
 from sandbox.policy.condition_names import SOCKET_FAMILIES
 from sandbox.policy.model import BUILT_IN
 from sandbox.policy.order import widenings as order_widenings
 from sandbox.policy.resolved import origin_below
 from sandbox.policy.sight import View
+from sandbox.policy.syscalls import resolve_calls
 from sandbox.policy.values import parse_path
 from sandbox.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sandbox.policy.model import Policy
+    from sandbox.policy.verdicts import Verdict
 
 
 @record
@@ -43,6 +47,7 @@ def widenings(base: Policy, other: Policy) -> tuple[Widening, ...]:
     Errors: PolicyError for a policy whose calls cannot be resolved.
     """
     views = View(base), View(other)
+    trial = _Trial(base, other)
     found = []
     for item in order_widenings(base, other):
         area = _area(item.key)
@@ -52,9 +57,42 @@ def widenings(base: Policy, other: Policy) -> tuple[Widening, ...]:
         if path is not None:
             places = views[0].at(path).origin, views[1].at(path).origin
         if area == "calls":
-            witness = as_call(witness)
+            witness = trial.witness(witness.partition("(")[0]) or as_call(witness)
         found.append(Widening(area, item.key, witness, item.base, item.other, *places))
     return tuple(found)
+
+
+class _Trial:
+    """Finds arguments with which a call passes under one policy and not under the other."""
+
+    def __init__(self, base: Policy, other: Policy) -> None:
+        self._base, self._other = base.syscalls, other.syscalls
+        self._verdicts: dict[str, tuple[dict[str, Verdict], dict[str, Verdict]]] = {}
+
+    def witness(self, name: str) -> str | None:
+        """Return the call with such arguments, all of them, as `simulate` reads it."""
+        for arch in calltable.ARCHES:
+            if arch not in self._verdicts:
+                had = resolve_calls(self._base, arch)
+                self._verdicts[arch] = had, resolve_calls(self._other, arch)
+            one, two = (verdicts.get(name) for verdicts in self._verdicts[arch])
+            if one is None or two is None:
+                continue
+            for given in telling_arguments((one, two)):
+                if two.answer(given).kind == "allow" and one.answer(given).kind != "allow":
+                    return _call_text(name, given)
+        return None
+
+
+def _call_text(name: str, arguments: tuple[int, ...]) -> str:
+    words = [hex(value) if value > 9 else str(value) for value in arguments]
+    while words and words[-1] == "0":
+        words.pop()
+    if words and name in ("socket", "socketpair"):
+        families = {number: known for known, number in SOCKET_FAMILIES.items()}
+        if arguments[0] in families:
+            words[0] = f"AF_{families[arguments[0]].upper()}"
+    return ":".join((name, *words))
 
 
 def as_call(witness: str) -> str:
@@ -83,7 +121,8 @@ def _origin(policy: Policy, key: str, witness: str) -> str:
             return found
     if key.startswith("limits.enforce"):
         return policy.origin("limits.enforce[default]")
-    if key.startswith("syscalls."):
+    below = origin_below(policy, key)
+    if key.startswith("syscalls.") and (below == BUILT_IN or key == "syscalls.allow"):
         rule = next((one for one in policy.syscalls.rules if key.endswith(f".{one.name}")), None)
         return rule.origin if rule is not None else policy.origin("syscalls.base")
-    return origin_below(policy, key)
+    return below

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ERRNO_MAX = 4095
 _NEEDED = ("execve", "exit_group", "write")
+_SEVERITY = ("kill", "trap", "errno", "allow")
 
 
 @record
@@ -234,23 +235,7 @@ def _table(entries: list[Entry], default: Action, foreign: str, report: Report) 
     if mixed:
         why = "entries that give different answers: the strictest that matches counts"
         report.add("order of entries", ALIKE, why, *mixed)
-    rules: dict[str, dict[str, Any]] = {}
-    merged: dict[tuple[tuple[str, ...], str], list[Entry]] = {}
-    for one in entries:
-        if one.when or one.action != ALLOW:
-            merged.setdefault((one.names, str(one.action)), []).append(one)
-    for number, ((calls, action), group) in enumerate(merged.items(), 1):
-        names = [name for name in calls if action != "allow" or name not in plain]
-        if not names:
-            continue
-        body: dict[str, Any] = {"names": names}
-        if all(one.when for one in group):
-            body["when"] = " or ".join(
-                f"({one.when})" if " " in one.when and len(group) > 1 else one.when for one in group
-            )
-        body["action"] = action
-        body["why"] = next((one.why for one in group if one.why), "imported")
-        rules[f"entry-{number}"] = body
+    rules = _rules(entries, plain)
     allowed = sorted(plain)
     if default == ALLOW:
         allowed = sorted({*allowed, *_NEEDED})  # a policy must name something; it passes anyway
@@ -269,3 +254,33 @@ def _table(entries: list[Entry], default: Action, foreign: str, report: Report) 
         "socket_families": list(SOCKET_FAMILIES),
         "rules": rules,
     }
+
+
+def _rules(entries: list[Entry], plain: set[str]) -> dict[str, dict[str, Any]]:
+    """Return the rules that the entries come to; one use of a call has one answer, the strictest.
+
+    Shape: `plain` are the calls that pass without a condition.
+    """
+    merged: dict[tuple[tuple[str, ...], str], list[Entry]] = {}
+    for one in sorted(entries, key=lambda entry: _SEVERITY.index(entry.action.kind)):
+        if one.when or one.action != ALLOW:
+            merged.setdefault((one.names, str(one.action)), []).append(one)
+    rules: dict[str, dict[str, Any]] = {}
+    told: set[tuple[str, str]] = set()
+    for (calls, action), group in merged.items():
+        when = ""
+        if all(one.when for one in group):
+            tests = [f"({one.when})" if " or " in one.when else one.when for one in group]
+            when = " or ".join(dict.fromkeys(tests))
+        names = [
+            name
+            for name in dict.fromkeys(calls)
+            if (name, when) not in told and (action != "allow" or name not in plain)
+        ]
+        if not names:
+            continue
+        told |= {(name, when) for name in names}
+        body: dict[str, Any] = {"names": names, **({"when": when} if when else {})}
+        why = next((one.why for one in group if one.why), "imported")
+        rules[f"entry-{len(rules) + 1}"] = {**body, "action": action, "why": why}
+    return rules
