@@ -105,7 +105,8 @@ def _side(text: str, origin: str) -> str:
 def _grouped(rows: list[tuple[str, str, str, str]]) -> str:
     """Return the rows with those that differ in the same way together, area by area."""
     groups: dict[tuple[str, str, str], list[str]] = {}
-    for area, name, a, b in rows:
+    order = tuple(_HEADS)
+    for area, name, a, b in sorted(rows, key=lambda row: order.index(row[0])):
         groups.setdefault((area, a, b), []).append(name)
     lines: list[str] = []
     last = ""
