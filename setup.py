@@ -18,6 +18,7 @@ setup(
         "sandbox.plan",
         "sandbox.policies",
         "sandbox.policy",
+        "sandbox.policy.exchange",
         "sandbox.run",
     ],
     package_dir={"sandbox": "sandbox", "sandbox.policies": "policies"},

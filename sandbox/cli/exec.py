@@ -59,10 +59,13 @@ def _request(parsed: Parsed) -> Request:
         for given in parsed.options
         if given.name in FLAG_KEYS and (given.name in _LISTS or last[given.name] is given)
     )
+    policies = parsed.all("policy") or ("default",)
     return Request(
         argv=tuple(word.encode("utf-8", "surrogateescape") for word in parsed.rest),
-        policy=parsed.last("policy", "default") or "default",
+        policy=policies[0],
         flags=flags,
+        more_policies=policies[1:],
+        tighten=parsed.all("tighten"),
     )
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from sandbox.cli.options import Option
 from sandbox.log import LEVELS
 
-_FLAGS = "ro rw tmpfs bind overlay hide env net hostname chdir uid timeout limit"
+_FLAGS = (
+    "ro rw tmpfs bind overlay hide env net hostname chdir uid timeout limit"
+    " allow-syscall deny-syscall"
+)
 FLAG_KEYS = frozenset(_FLAGS.split())
 
 
@@ -37,7 +40,8 @@ def _check_uid(value: str) -> str | None:
 
 
 OPTIONS = (
-    Option("policy", "name of a policy, or a path with a slash (default: default)", "P"),
+    Option("policy", "policy by name, or path with a slash (default: default)", "P", is_list=True),
+    Option("tighten", "restrict further by the layer in FILE", "FILE", is_list=True),
     Option("ro", "show PATH read-only", "PATH", is_list=True),
     Option("rw", "show PATH, writes reach it", "PATH", is_list=True),
     Option("tmpfs", "an empty PATH in memory", "PATH", is_list=True),
@@ -51,6 +55,8 @@ OPTIONS = (
     Option("uid", "user id inside", "N", check=_check_uid),
     Option("timeout", "end the command after TIME, e.g. 10s, 2m", "TIME"),
     Option("limit", "set limit N to V, e.g. memory=1G, pids=64", "N=V", True, check=_check_limit),
+    Option("allow-syscall", "allow a system call or @group", "NAME", is_list=True),
+    Option("deny-syscall", "deny a system call or @group", "NAME", is_list=True),
     Option("explain", "say what would hold the command; run nothing"),
     Option("json", "capture the output; print the result as JSON"),
     Option("result", "write the result as JSON to FILE or fd:N", "FILE"),

@@ -31,6 +31,9 @@ class Command:
 
 COMMANDS = (
     Command("exec", "exec", "Run", "run a command behind walls"),
+    Command(
+        "policy", "policy", "See", "what a policy allows, line by line; compare, import, export"
+    ),
     Command("doctor", "doctor", "See", "try each set-up step here: what works, what to do"),
 )
 
@@ -44,6 +47,7 @@ _HELP_TAIL = """
   sandbox exec make test                  the default policy, for work on a tree
   sandbox exec --policy strict ./unknown  for code that you do not trust
   sandbox exec --explain ./unknown        what would hold it; runs nothing
+  sandbox policy explain strict           what the policy says, in words
 
   sandbox COMMAND --help    options and examples of a command
   sandbox --version         the version

@@ -54,8 +54,12 @@ class Parsed:
 
     def last(self, name: str, default: str | None = None) -> str | None:
         """Return the value of the last use of the option."""
-        values = [given.value for given in self.options if given.name == name]
+        values = self.all(name)
         return values[-1] if values else default
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Return the values of all uses of the option, in the order given."""
+        return tuple(given.value for given in self.options if given.name == name)
 
 
 def nearest(word: str, known: tuple[str, ...]) -> str | None:

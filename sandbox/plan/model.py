@@ -180,7 +180,10 @@ class SlotPath:
     def text(self) -> str:
         """The path as a policy writes it, e.g. `${CWD}/.git`."""
         suffix = self.path.decode("utf-8", "surrogateescape")
-        return suffix if self.slot is Slot.NONE else f"${{{self.slot.name}}}{suffix}"
+        if self.slot is Slot.NONE:
+            return suffix
+        name = "RUNTIME_DIR" if self.slot is Slot.RUNTIME else self.slot.name
+        return f"${{{name}}}{suffix}"
 
     def resolve(self, slots: tuple[bytes, ...]) -> bytes:
         """Return the path with the slot's value from `slots` (Invocation.slots) put in."""

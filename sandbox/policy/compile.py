@@ -23,7 +23,7 @@ from sandbox.policy.files import compile_view
 from sandbox.policy.limits import compile_limits, group_needs
 from sandbox.policy.model import COMMAND_LINE, OFF, REQUIRE
 from sandbox.policy.notes import FULL, REDUCED, Effective, dump_json
-from sandbox.record import record
+from sandbox.record import record, to_data
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -343,6 +343,7 @@ def _notes(
             "name": policy.name,
             "sha256": policy.sha256,
             "files": [{"path": path, "sha256": digest} for path, digest in policy.files],
+            "removed": [to_data(item) for item in policy.removed],
         },
         "tier": REDUCED if walls else FULL,
         "effective": {
@@ -369,9 +370,16 @@ def _notes(
             "foreign_abi": str(policy.syscalls.foreign_abi),
         },
         "groups": list(policy.filesystem.groups),
-        "notes": [*texts, *view.notes, *bounds.texts],
+        "notes": [*texts, *_removals(policy), *policy.notes, *view.notes, *bounds.texts],
     }
     return dump_json(data)
+
+
+def _removals(policy: Policy) -> list[str]:
+    return [
+        f"{item.key}[{item.member}] is removed ({item.origin}): {item.reason}"
+        for item in policy.removed
+    ]
 
 
 def _rules(policy: Policy) -> bytes:

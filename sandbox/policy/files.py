@@ -22,6 +22,7 @@ from sandbox.plan.model import (
 )
 from sandbox.policy import landlock, system
 from sandbox.policy.groups import below, protections, toolchain_mounts
+from sandbox.policy.lattice import SIZES_BYTES
 from sandbox.policy.model import COMMAND_LINE, HideRule, MountRule
 from sandbox.record import record, replace
 from sandbox.text import escape
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from sandbox.host.facts import Host
     from sandbox.policy.model import Policy
 
-_TMPFS_DEFAULT_BYTES = 64 << 20
-_OVERLAY_DEFAULT_BYTES = 256 << 20
 # One inode for half a page of content: plenty, and a bound on the kernel's own memory.
 _BYTES_PER_INODE = 2048
 _INODES_MIN = 1024
@@ -114,6 +113,20 @@ def _landlock_rules(access: dict[SlotPath, int], abi: int) -> tuple[LandlockRule
     return tuple(rules)
 
 
+def _mounts_by_ancestor(
+    rules: list[MountRule | HideRule],
+) -> dict[tuple[Slot, bytes], list[SlotPath]]:
+    """Return the mounts below each path that has any: one pass, where asking each would be n²."""
+    found: dict[tuple[Slot, bytes], list[SlotPath]] = {}
+    for rule in rules:
+        if isinstance(rule, MountRule):
+            above = rule.path.path.rstrip(b"/")
+            while above:
+                above = above.rpartition(b"/")[0]
+                found.setdefault((rule.path.slot, above), []).append(rule.path)
+    return found
+
+
 class _Builder:
     """Collects operations, rights and what must be known about them."""
 
@@ -125,6 +138,7 @@ class _Builder:
         self.targets: set[SlotPath] = set()
         self._host = host
         self._rules = rules
+        self._shown_below = _mounts_by_ancestor(rules)
         self._overlays = 0
 
     def mount(self, rule: MountRule) -> None:
@@ -178,11 +192,7 @@ class _Builder:
 
     def hide(self, rule: HideRule) -> None:
         """Cover a path. Where something below it is shown, the cover has room for just that."""
-        shown = [
-            other.path
-            for other in self._rules
-            if isinstance(other, MountRule) and is_below(other.path, rule.path)
-        ]
+        shown = self._shown_below.get((rule.path.slot, rule.path.path.rstrip(b"/")))
         if not shown:
             op = MountOp(MountKind.MASK, rule.path, flags=MountFlag.OPTIONAL, origin=rule.origin)
             self.ops.append(op)
@@ -252,7 +262,7 @@ class _Builder:
         raise _path_error(rule, "does not exist")
 
     def _tmpfs(self, rule: MountRule, attrs: MountAttr) -> MountOp:
-        size = rule.size_bytes or _TMPFS_DEFAULT_BYTES
+        size = rule.size_bytes or SIZES_BYTES["tmpfs"]
         return MountOp(
             MountKind.TMPFS,
             rule.path,
@@ -264,7 +274,7 @@ class _Builder:
         )
 
     def _overlay(self, rule: MountRule, op: MountOp) -> MountOp:
-        size = rule.size_bytes or _OVERLAY_DEFAULT_BYTES
+        size = rule.size_bytes or SIZES_BYTES["overlay"]
         upper = None
         if "overlay-tmpfs-upper" not in self._host.features:
             upper = SlotPath(b"/overlay-%d" % self._overlays, Slot.STATE)
@@ -302,12 +312,12 @@ def matching_names(parent: str, patterns: tuple[str, ...]) -> list[str]:
     wild = [pattern for pattern in patterns if pattern not in plain]
     if wild:
         for name in os.listdir(parent):
-            if any(_matches(name, pattern) for pattern in wild):
+            if any(matches_name(name, pattern) for pattern in wild):
                 found.add(name)
     return sorted(found)
 
 
-def _matches(name: str, pattern: str) -> bool:
+def matches_name(name: str, pattern: str) -> bool:
     """Match like fnmatch(3) with FNM_PERIOD; the module of that name would import `re`."""
     if name.startswith(".") and not pattern.startswith("."):
         return False

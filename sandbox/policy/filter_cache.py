@@ -77,6 +77,7 @@ def _canonical(policy: SyscallPolicy) -> list[str]:
         "deny " + " ".join(sorted(policy.deny)),
         f"unknown {policy.unknown} denied {policy.denied} foreign {policy.foreign_abi}",
         "families " + " ".join(sorted(policy.socket_families)),
+        *sorted("within " + " ".join(sorted(names)) for names in policy.within),
     ]
     for rule in sorted(policy.rules, key=lambda one: one.name):
         names = " ".join(sorted(rule.names))

@@ -8,6 +8,7 @@ import stat
 from sandbox.errors import PolicyError
 from sandbox.host import paths
 from sandbox.policy import parsed_cache
+from sandbox.policy.groups import FOUND_LAYER
 from sandbox.policy.parsed_cache import Parsed
 from sandbox.record import record
 from sandbox.text import escape
@@ -15,10 +16,12 @@ from sandbox.text import escape
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tomllib import TOMLDecodeError
+    from typing import Any
 
 SYSTEM_DIR = "/etc/sandbox/policies"
 SIZE_MAX_BYTES = 1 << 20
 _SUFFIX = ".toml"
+_SUFFIXES = (_SUFFIX, ".json")  # the same data in either form
 _NOT_POLICIES = frozenset({"syscalls.toml"})  # the filter's groups lie beside the shipped policies
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
@@ -27,7 +30,8 @@ _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012
 class Source:
     """A policy file: its name, path, the short form that places use, and whose word it is.
 
-    Shape: `kind` is shipped, system, user or named (a path that the user gave).
+    Shape: `kind` is shipped, system, user, named (a path that the user gave) or found (in the
+           working tree; it can only tighten).
     """
 
     name: str
@@ -64,9 +68,9 @@ def policy_names() -> list[str]:
         except OSError:
             continue
         names.update(
-            entry.removesuffix(_SUFFIX)
+            os.path.splitext(entry)[0]
             for entry in entries
-            if entry.endswith(_SUFFIX) and entry not in _NOT_POLICIES
+            if entry.endswith(_SUFFIXES) and entry not in _NOT_POLICIES
         )
     return sorted(names)
 
@@ -82,14 +86,16 @@ def find_policy(name: str, *, beside: str | None = None, asked: str = "") -> Sou
     if "/" in name:
         path = name if beside is None else os.path.join(beside, name)
         base = os.path.basename(path)
-        return Source(base.removesuffix(_SUFFIX), path, escape(path), "named")
+        stem = os.path.splitext(base)[0] if base.endswith(_SUFFIXES) else base
+        return Source(stem, path, escape(path), "named")
     found = []
     if name and not set(name) - _NAME_CHARS and name + _SUFFIX not in _NOT_POLICIES:
         for kind, directory in _directories():
-            path = os.path.join(directory, name + _SUFFIX)
-            if os.path.lexists(path):
-                label = name + _SUFFIX if kind == "shipped" else path
-                found.append(Source(name, path, escape(label), kind))
+            for suffix in _SUFFIXES:
+                path = os.path.join(directory, name + suffix)
+                if os.path.lexists(path):
+                    label = name + suffix if kind == "shipped" else path
+                    found.append(Source(name, path, escape(label), kind))
     if len(found) > 1:
         raise PolicyError(
             f"{asked}the policy name {name!r} stands for two files:"
@@ -103,14 +109,40 @@ def find_policy(name: str, *, beside: str | None = None, asked: str = "") -> Sou
     return found[0]
 
 
+def found_layers(tree: str) -> tuple[Source, ...]:
+    """Return the `.sandbox.toml` files from the directory `tree` up to the root of its repository.
+
+    Shape: nearest first; of a directory outside any repository its own alone. A file that neither
+           the caller, root nor its directory's owner owns is a stranger's (in /tmp, say) and does
+           not count.
+    """
+    found: list[Source] = []
+    here = tree
+    while True:
+        path = os.path.join(here, FOUND_LAYER)
+        if os.path.lexists(path) and _is_of_the_tree(path, here):
+            found.append(Source(FOUND_LAYER, path, escape(path), "found"))
+        if os.path.lexists(os.path.join(here, ".git")):
+            return tuple(found)
+        above = os.path.dirname(here)
+        if above == here:
+            return tuple(one for one in found if os.path.dirname(one.path) == tree)
+        here = above
+
+
+def _is_of_the_tree(path: str, directory: str) -> bool:
+    owner = os.lstat(path).st_uid
+    return owner in (0, os.geteuid(), os.stat(directory).st_uid)
+
+
 def _not_found(name: str, asked: str) -> PolicyError:
     from sandbox.policy.values import nearest  # only on the way to an error
 
     names = policy_names()
-    near = nearest(name.removesuffix(_SUFFIX), names)
+    near = nearest(os.path.splitext(name)[0] if name.endswith(_SUFFIXES) else name, names)
     guess = f"; did you mean {near}?" if near else ""
     hint = f"policies: {', '.join(names)}" if names else "no policy is installed"
-    if name.endswith(_SUFFIX):
+    if name.endswith(_SUFFIXES):
         hint = f"a file is named with a slash: ./{escape(name)}"
     return PolicyError(
         f"{asked}no policy named {name!r}{guess}",
@@ -127,7 +159,7 @@ def read_policy_file(source: Source) -> Parsed:
     Errors: PolicyError(policy.not-found, .untrusted, .syntax), with the place in the text.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-    if source.kind in ("system", "user"):
+    if source.kind in ("system", "user", "found"):
         flags |= os.O_NOFOLLOW
     try:
         fd = os.open(source.path, flags)
@@ -167,7 +199,7 @@ def _unreadable(source: Source, error: OSError | ValueError) -> PolicyError:
     hint = None
     if getattr(error, "errno", None) == errno.ELOOP:
         reason = "it is a symbolic link"
-        hint = "in the policy directories only regular files count; name the file by its path"
+        hint = "only regular files count here; name the file by its path"
     return PolicyError(
         f"cannot read the policy {source.label}: {reason}",
         hint=hint,
@@ -185,8 +217,8 @@ def _check_trust(source: Source, info: os.stat_result) -> None:
         problem = "it is not a regular file"
     elif info.st_size > SIZE_MAX_BYTES:
         problem = f"it has {info.st_size} bytes; a policy has at most {SIZE_MAX_BYTES}"
-    elif source.kind == "shipped":
-        return  # whoever can write these can write the program as well
+    elif source.kind in ("shipped", "found"):
+        return  # who can write these can write the program as well; or: it can only restrict
     elif info.st_uid not in (0, own):
         problem = f"it belongs to uid {info.st_uid}, not to you or root"
         hint = "copy it to a file of yours"
@@ -208,8 +240,9 @@ def _is_private_group(info: os.stat_result) -> bool:
 
 
 def parse(body: bytes, label: str) -> Parsed:
-    """Return the TOML text `body` with its places; `label` stands for the file in messages.
+    """Return the text `body` with its places; `label` stands for the file in messages.
 
+    Shape:  JSON where `label` ends in .json, else TOML.
     Errors: PolicyError(policy.syntax) with line and column.
     """
     import hashlib  # with tomllib below: only where nothing is kept for the file
@@ -228,6 +261,9 @@ def parse(body: bytes, label: str) -> Parsed:
         line = body.count(b"\n", 0, error.start) + 1
         column = error.start - (body.rfind(b"\n", 0, error.start) + 1) + 1
         raise _syntax(label, line, column, f"byte {body[error.start]:#04x} is not UTF-8") from error
+    if label.endswith(".json"):
+        data, places = _parse_json(label, text)
+        return Parsed(hashlib.sha256(body).hexdigest(), data, places, is_json=True)
     try:
         data = tomllib.loads(text)
         places = find_places(text)
@@ -238,10 +274,23 @@ def parse(body: bytes, label: str) -> Parsed:
     return Parsed(hashlib.sha256(body).hexdigest(), data, places)
 
 
+def _parse_json(label: str, text: str) -> tuple[dict[str, Any], dict[Any, tuple[int, int]]]:
+    from sandbox.policy import json_places  # few policies are JSON
+
+    try:
+        return json_places.load_json(text)
+    except RecursionError as error:
+        raise _syntax(label, 1, 1, "values are nested too deeply") from error
+    except ValueError as error:
+        line, column = getattr(error, "lineno", 1), getattr(error, "colno", 1)
+        problem = getattr(error, "msg", str(error))
+        raise _syntax(label, line, column, escape(problem[:1].lower() + problem[1:])) from error
+
+
 def _syntax(label: str, line: int, column: int, problem: str) -> PolicyError:
     return PolicyError(
         f"{label}:{line}:{column}: {problem}",
-        hint="a policy is a TOML file in UTF-8",
+        hint="a policy is TOML, or JSON where its name ends in .json, in UTF-8",
         code="policy.syntax",
         line=line,
         column=column,

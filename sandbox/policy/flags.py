@@ -316,6 +316,18 @@ def _shown(value: int | None) -> str:
     return "none" if value is None else str(value)
 
 
+def _apply_allow_syscall(state: Flags, flag: Flag) -> None:
+    from sandbox.policy.flags_calls import allow_calls  # few command lines have such flags
+
+    allow_calls(state, flag)
+
+
+def _apply_deny_syscall(state: Flags, flag: Flag) -> None:
+    from sandbox.policy.flags_calls import deny_calls
+
+    deny_calls(state, flag)
+
+
 APPLY: dict[str, Callable[[Flags, Flag], None]] = {
     "ro": _apply_same,
     "rw": _apply_same,
@@ -330,4 +342,6 @@ APPLY: dict[str, Callable[[Flags, Flag], None]] = {
     "uid": _apply_uid,
     "timeout": _apply_timeout,
     "limit": _apply_limit,
+    "allow-syscall": _apply_allow_syscall,
+    "deny-syscall": _apply_deny_syscall,
 }

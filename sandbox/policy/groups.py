@@ -19,6 +19,7 @@ from sandbox.plan.model import (
     Slot,
     SlotPath,
 )
+from sandbox.policy.lattice import NOTHING, rights_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +87,10 @@ AGENT_CONFIG = (
     ".idea",
 )
 
+# A later run is tightened by it, so the command may not take that back. Where it is absent there is
+# nothing to keep, and an empty one would be read as a broken layer.
+FOUND_LAYER = ".sandbox.toml"
+
 _FROZEN_BELOW_ROOTS = {
     "@git-hooks": GIT_HOOKS,
     "@shell-rc": SHELL_RC,
@@ -128,6 +133,23 @@ TOOLCHAIN_SECRETS = (
 )
 
 _READ_ONLY = MountAttr.RDONLY | MountAttr.NOSUID | MountAttr.NODEV
+
+
+_FROZEN_NAMES = tuple(
+    b"/" + os.fsencode(name)
+    for name in (*GIT_HOOKS, *SHELL_RC, *SHELL_RC_HOME, *AGENT_CONFIG, FOUND_LAYER)
+)
+_SECRET_NAMES = tuple(b"/" + os.fsencode(name) for name in CREDENTIALS)
+
+
+def unprotected_rights(path: SlotPath) -> frozenset[str]:
+    """Return the most that any protected group leaves at `path`, below whatever root it lies."""
+    text = path.path + b"/"
+    if path.slot is Slot.HOME and any(text.startswith(name + b"/") for name in _SECRET_NAMES):
+        return NOTHING
+    if any(name + b"/" in text for name in _FROZEN_NAMES):
+        return rights_of("ro", is_noexec=False)
+    return rights_of("rw", is_noexec=False)
 
 
 def below(root: SlotPath, name: str) -> SlotPath:
@@ -180,6 +202,10 @@ def protections(
             ]
             continue
         kind = ProtectKind.READONLY
+        if group == "@agent-config":
+            found += [
+                Protect(ProtectKind.PRESENT, below(root, FOUND_LAYER), place) for root in roots
+            ]
         if group == "@shell-rc":
             # Shells read these in a home; elsewhere, as in a tree of dotfiles that a home links
             # to, only those that exist matter.

@@ -183,11 +183,23 @@ class Override:
 
 
 @record
+class Removal:
+    """A denial that a policy takes out of what it extends, and the reason that it gives."""
+
+    key: str
+    member: str
+    reason: str
+    origin: str
+
+
+@record
 class Policy:
     """A resolved policy.
 
-    Shape: `files` pairs each file that went in with its SHA-256, the named one first; `origins`
-           pairs each stated key with its place.
+    Shape: `sha256` is the hash of `canonical`, the policy as JSON (canonical.py), both without the
+           command line's flags; `files` pairs each file that went in with its SHA-256, the named
+           one first; `origins` pairs each stated key with its place; `notes` are lines about
+           statements that had no effect.
     """
 
     name: str
@@ -205,6 +217,9 @@ class Policy:
     audit: Audit
     origins: tuple[tuple[str, str], ...]
     overrides: tuple[Override, ...] = ()
+    canonical: bytes = b""
+    removed: tuple[Removal, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def origin(self, key: str) -> str:
         """Return the place that gave `key` its value: `file:line`, command line, or built in."""

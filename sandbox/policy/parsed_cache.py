@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_FORMAT = 1
+_FORMAT = 2
 _ENTRY_MAX_BYTES = 8 << 20
 # A file changed within one tick of the clock keeps its times: entries for files this young are
 # not written (the "racy" problem of git's index).
@@ -31,11 +31,12 @@ _SETTLED_NS = 2_000_000_000
 
 @record
 class Parsed:
-    """A policy file as read: its SHA-256, its values, and the places of its keys."""
+    """A policy file as read: its SHA-256, its values, the places of its keys, TOML or JSON."""
 
     sha256: str
     data: dict[str, Any]
     places: dict[tuple[str | int, ...], tuple[int, int]]
+    is_json: bool = False
 
 
 def _key(info: os.stat_result) -> tuple[int, ...]:
@@ -66,14 +67,14 @@ def load(info: os.stat_result) -> Parsed | None:
         if not is_ours or own.st_mode & 0o077 or own.st_size > _ENTRY_MAX_BYTES:
             return None
         body = os.read(fd, own.st_size)
-        key, sha256, data, places = marshal.loads(body)  # noqa: S302  # written by us alone
+        key, sha256, data, places, is_json = marshal.loads(body)  # noqa: S302  # written by us alone
     except (OSError, EOFError, ValueError, TypeError):
         return None
     finally:
         os.close(fd)
     if key != _key(info) or type(sha256) is not str or type(data) is not dict:
         return None
-    return Parsed(sha256, data, places) if type(places) is dict else None
+    return Parsed(sha256, data, places, is_json) if type(places) is dict else None
 
 
 def store(info: os.stat_result, parsed: Parsed) -> None:
@@ -81,7 +82,9 @@ def store(info: os.stat_result, parsed: Parsed) -> None:
     if time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns) < _SETTLED_NS:
         return
     try:
-        body = marshal.dumps((_key(info), parsed.sha256, parsed.data, parsed.places))
+        body = marshal.dumps(
+            (_key(info), parsed.sha256, parsed.data, parsed.places, parsed.is_json)
+        )
         path = _path(info)
     except (ValueError, StateError):
         return  # a date in the file (marshal has none), or no cache directory

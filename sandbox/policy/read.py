@@ -9,9 +9,10 @@ from __future__ import annotations
 from sandbox.errors import PolicyError
 from sandbox.policy import values
 from sandbox.policy.model import HideRule, Symlink
-from sandbox.policy.read_entries import read_mounts, read_rules
+from sandbox.policy.read_entries import read_mounts, read_removals, read_rules
 from sandbox.policy.reader import NOT_YET, Reader
 from sandbox.policy.schema import DEMANDS, LATER_KEYS, SCHEMA, TABLES
+from sandbox.text import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,20 @@ def read_layer(label: str, parsed: Parsed) -> Layer:
             code="policy.value",
             key="schema",
         )
+    _check_contradictions(reader)
     return reader.layer
+
+
+def _check_contradictions(reader: Reader) -> None:
+    """Refuse a file that allows and denies one name: deny would win, and the line mean nothing."""
+    allowed, denied = (reader.layer.get(f"syscalls.{key}", {}) for key in ("allow", "deny"))
+    for name in sorted(allowed.keys() & denied.keys()):
+        places = f"{allowed[name][1]} and {denied[name][1]}"
+        raise PolicyError(
+            f"{places}: {escape(name)} is allowed and denied",
+            hint="deny beats allow; remove one of the two lines",
+            code="policy.conflict",
+        )
 
 
 def _read_table(reader: Reader, path: Path, table: dict[str, Any]) -> None:
@@ -104,11 +118,10 @@ def is_hostname(text: str) -> bool:
     return 0 < len(text) <= 64 and text.isascii() and rest.isalnum()
 
 
-def _read_extends(reader: Reader, path: Path, _key: Key, value: Any) -> Any:
+def _read_layers(reader: Reader, path: Path, _key: Key, value: Any) -> Any:
     names = reader.texts(path, value)
-    if len(names) > 1:
-        raise reader.error(path, f"more than one parent {NOT_YET}", "name one policy")
-    return (names[0] if names else ""), reader.place(path)
+    places = tuple((name, reader.place((*path, index))) for index, name in enumerate(names))
+    return places, reader.place(path)
 
 
 def _read_action(reader: Reader, path: Path, _key: Key, value: Any) -> Any:
@@ -125,6 +138,8 @@ def _read_measure(reader: Reader, path: Path, key: Key, value: Any) -> Any:
         number = parse(value)
     elif _is_int(value) and key.kind != "duration":
         number = parse(str(value))
+    elif _is_int(value) and reader.is_json:
+        number = values.parse_size(str(value))  # milliseconds, as the canonical form has them
     if number is None or number < key.low:
         least = f" of at least {key.low}" if key.low else ""
         none = ' or "none"' if key.may_be_none else ""
@@ -152,6 +167,17 @@ def _read_names(reader: Reader, path: Path, key: Key, value: Any) -> Any:
         elif not name:
             raise reader.expected(here, "a name", name)
         members[name] = (name, reader.place(here))
+    return members
+
+
+def _read_sets(reader: Reader, path: Path, key: Key, value: Any) -> Any:
+    if not isinstance(value, list):
+        raise reader.expected(path, "an array of arrays of names", value)
+    members = {}
+    for index, names in enumerate(value):
+        here = (*path, index)
+        names_here = frozenset(_read_names(reader, here, key, names))
+        members[names_here] = (names_here, reader.place(here))
     return members
 
 
@@ -234,7 +260,9 @@ _READERS: dict[str, Callable[[Reader, Path, Key, Any], Any]] = {
     "bool": _read_bool,
     "int": _read_int,
     "text": _read_text,
-    "extends": _read_extends,
+    "layers": _read_layers,
+    "remove": read_removals,
+    "sets": _read_sets,
     "action": _read_action,
     "size": _read_measure,
     "duration": _read_measure,

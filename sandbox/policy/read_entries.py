@@ -5,7 +5,14 @@ from __future__ import annotations
 from sandbox.plan.model import Slot
 from sandbox.policy import values
 from sandbox.policy.model import MountRule
-from sandbox.policy.schema import MOUNT_KEYS, MOUNT_MODES, RULE_KEYS
+from sandbox.policy.schema import (
+    COLLECTIONS,
+    MOUNT_KEYS,
+    MOUNT_MODES,
+    RULE_KEYS,
+    SCHEMA,
+    TABLES,
+)
 from sandbox.policy.syscall_model import SyscallRule
 
 TYPE_CHECKING = False
@@ -14,6 +21,7 @@ if TYPE_CHECKING:
 
     from sandbox.plan.model import SlotPath
     from sandbox.policy.reader import Path, Reader
+    from sandbox.policy.schema import Key
 
 # Which keys a mode has besides path and mode; another one would silently do nothing.
 _KEYS_OF_MODE = {
@@ -22,6 +30,7 @@ _KEYS_OF_MODE = {
     "tmpfs": ("size", "noexec"),
     "overlay": ("source", "size", "noexec", "optional", "commit"),
 }
+_REMOVE_HINT = 'for example: [remove] filesystem.mounts = ["/usr"]'
 # The sandbox makes these itself; a mount over them would bring the host's back.
 _OWN = ((b"/proc",), (b"/dev", b"/dev/shm"), (b"/sys",))  # a path inside
 
@@ -97,7 +106,8 @@ def _read_flag(reader: Reader, path: Path, value: Any) -> bool:
 def _read_size(reader: Reader, path: Path, value: Any) -> int:
     if value is None:
         return 0
-    size = values.parse_size(value) if isinstance(value, str) else None
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    size = values.parse_size(str(value)) if is_number or isinstance(value, str) else None
     if not size:
         raise reader.expected(path, "a size such as 64M or 2G", value)
     return size
@@ -145,3 +155,35 @@ def read_rules(
         )
         members[name] = (rule, rule.origin)
     return members
+
+
+def read_removals(reader: Reader, path: Path, _key: Key, value: Any) -> Any:
+    """Return the table `[remove]`: {(key, member): place}, its reason, and the table's place.
+
+    Shape: members are named as the key's own table or array names them; mounts by their path.
+    """
+    reason, members = "", {}
+    pending = [(path, value)]
+    while pending:
+        here, entry = pending.pop()
+        dotted = ".".join(map(str, here[1:]))
+        key = SCHEMA.get(dotted)
+        if dotted == "reason":
+            reason = reader.text(here, entry).strip()
+        elif key is not None and key.kind in COLLECTIONS:
+            for index, text in enumerate(reader.texts(here, entry)):
+                place = (*here, index)
+                members[dotted, _member(reader, place, key, text)] = reader.place(place)
+        elif isinstance(entry, dict) and (dotted in TABLES or not dotted):
+            pending += [((*here, name), item) for name, item in entry.items()]
+        elif key is not None or dotted in TABLES:
+            raise reader.error(here, "only members of sets and tables can be removed", _REMOVE_HINT)
+        else:
+            raise reader.unknown(here, [*SCHEMA, "reason"])
+    return members, reason, reader.place(path)
+
+
+def _member(reader: Reader, path: Path, key: Key, text: str) -> Any:
+    if key.kind in ("mounts", "paths"):
+        return reader.slot_path(path, text)
+    return (values.normalise(text) or text) if key.kind == "symlinks" else text

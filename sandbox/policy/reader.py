@@ -27,6 +27,7 @@ class Reader:
         self.layer: Layer = {}
         self._label = label
         self._places = parsed.places
+        self.is_json = parsed.is_json
 
     def place(self, path: Path) -> str:
         """Return `file:line` of the value at `path`."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from sandbox.errors import PolicyError
+from sandbox.policy.canonical import canonical_json
+from sandbox.policy.members import name_of
 from sandbox.policy.model import (
     BUILT_IN,
     Audit,
@@ -14,11 +16,13 @@ from sandbox.policy.model import (
     Policy,
     Process,
 )
-from sandbox.policy.schema import COLLECTIONS, NAMESPACES, SCHEMA
-from sandbox.policy.syscall_model import SyscallPolicy, parse_action
+from sandbox.policy.schema import COLLECTIONS, NAMESPACES, REMOVED, SCHEMA
+from sandbox.policy.syscall_model import SyscallPolicy, SyscallRule, parse_action
+from sandbox.text import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from sandbox.policy.find import Source
@@ -52,35 +56,45 @@ class _Layer:
         """Return (key, place) of everything stated; members read `key[member]`."""
         found = []
         for key, value in self._layer.items():
+            if key == REMOVED:
+                continue
             if SCHEMA[key].kind in COLLECTIONS:
-                found += [(f"{key}[{_name(name)}]", entry[1]) for name, entry in value.items()]
+                found += [(f"{key}[{name_of(name)}]", entry[1]) for name, entry in value.items()]
             else:
                 found.append((key, value[1]))
         return tuple(sorted(found))
 
 
 def _order(member: Any) -> Any:
+    if isinstance(member, frozenset):
+        return sorted(member)
     return member if isinstance(member, str) else (member.slot, member.path)
 
 
-def _name(member: Any) -> str:
-    text: str = member if isinstance(member, str) else member.text()
-    return text
-
-
-def resolve(merged: Layer, source: Source, files: tuple[tuple[str, str], ...]) -> Policy:
+def resolve(
+    merged: Layer,
+    source: Source,
+    files: tuple[tuple[str, str], ...],
+    notes: Sequence[str] = (),
+    *,
+    is_base: bool = True,
+) -> Policy:
     """Return the policy that `merged` states; `files` pairs each file with its SHA-256.
 
+    Shape:  without `is_base` it may be a part of a policy, under which nothing could run.
     Errors: PolicyError(policy.conflict) for values that contradict each other,
             (policy.value) where the filter has no base set.
     """
+    import hashlib  # the filter's cache has imported it on every run that gets here
+
     layer = _Layer(merged)
     origins = layer.origins()
+    canonical = canonical_json(merged)
     policy = Policy(
         name=source.name,
         summary=layer.one("summary"),
         path=source.path,
-        sha256=files[0][1],
+        sha256=hashlib.sha256(canonical).hexdigest(),
         files=files,
         isolation=_isolation(layer),
         process=_process(layer),
@@ -91,8 +105,12 @@ def resolve(merged: Layer, source: Source, files: tuple[tuple[str, str], ...]) -
         limits=_limits(layer),
         audit=Audit(layer.one("audit.trace"), layer.one("audit.denials")),
         origins=origins,
+        canonical=canonical,
+        removed=tuple(layer.many(REMOVED)),
+        notes=tuple(notes),
     )
-    check_consistent(policy)
+    if is_base:
+        check_consistent(policy)
     return policy
 
 
@@ -148,6 +166,7 @@ def _syscalls(layer: _Layer, origins: tuple[tuple[str, str], ...]) -> SyscallPol
         socket_families=frozenset(layer.many("syscalls.socket_families")),
         rules=layer.many("syscalls.rules"),
         origins=tuple((key, place) for key, place in origins if key.startswith(prefix)),
+        within=layer.many("syscalls.within"),
     )
 
 
@@ -183,10 +202,32 @@ def check_consistent(policy: Policy) -> None:
     if isolation.seccomp != "off" and not policy.syscalls.base and not policy.syscalls.allow:
         raise PolicyError(
             f"{policy.path}: the policy allows no system call: syscalls.base is missing",
-            hint='base = "@strict-2026.11" names a set, extends = ["strict"] a whole policy',
+            hint='base = "@strict-2026.11" names a set, extends = ["strict"] a whole policy;'
+            " a layer that only restricts goes with one: --tighten FILE",
             code="policy.value",
             key="syscalls.base",
         )
+
+    _check_rules(policy)
+
+
+def _check_rules(policy: Policy) -> None:
+    """Refuse two rules that answer the same use of the same call differently."""
+    seen: dict[tuple[str, str], SyscallRule] = {}
+    for rule in policy.syscalls.rules:
+        if "#" in rule.name:
+            continue  # added by a layer: the stricter answer wins
+        for call in rule.names:
+            other = seen.setdefault((call, rule.when), rule)
+            if other.action != rule.action:
+                raise PolicyError(
+                    f"{other.origin} and {rule.origin}: the rules {escape(other.name)} and"
+                    f" {escape(rule.name)} contradict each other: the same use of {escape(call)}"
+                    f" is answered by {other.action} and by {rule.action}",
+                    hint="remove one of them, or give them different conditions",
+                    code="policy.conflict",
+                    key=f"syscalls.rules.{rule.name}",
+                )
 
 
 def _place(policy: Policy, key: str) -> str:

@@ -35,9 +35,10 @@ class Key:
     """What one key accepts.
 
     Shape: `kind` is demand, bool, int, text, choice, action, size, duration or count (one value:
-           the child's wins); names (a set: they unite); env, symlinks, demands, rules (maps: by
-           name); mounts (by path). `choices` are the values or members; `later` are values that
-           the format has and this version does not; `low` and `high` bound an int.
+           the child's wins); names, paths, sets (they unite); env, symlinks, demands, rules (maps:
+           by name); mounts (by path); layers and remove (how the file composes). `choices` are the
+           values or members; `later` are values that the format has and this version does not;
+           `low` and `high` bound an int.
     """
 
     kind: str
@@ -64,10 +65,15 @@ def _namespaces() -> dict[str, Key]:
     return keys
 
 
+# Removals with their reasons travel with a layer under this name; a file cannot state it.
+REMOVED = "removed"
+
 SCHEMA: dict[str, Key] = {
     "schema": Key("int", FORMAT_VERSION, low=FORMAT_VERSION, high=FORMAT_VERSION),
     "summary": Key("text", ""),
-    "extends": Key("extends", ()),
+    "extends": Key("layers", ()),
+    "tighten": Key("layers", ()),
+    "remove": Key("remove", ()),
     **_namespaces(),
     "isolation.nested_userns": Key("bool", False),
     "isolation.no_new_privs": Key("demand", "require", ("require",), ("prefer", "off")),
@@ -100,6 +106,7 @@ SCHEMA: dict[str, Key] = {
     "syscalls.base": Key("text", ""),
     "syscalls.allow": Key("names", ()),
     "syscalls.deny": Key("names", ()),
+    "syscalls.within": Key("sets", ()),
     "syscalls.unknown": Key("action", "errno:ENOSYS"),
     "syscalls.denied": Key("action", "errno:EPERM"),
     "syscalls.foreign_abi": Key("action", "kill"),
@@ -123,8 +130,6 @@ SCHEMA: dict[str, Key] = {
 # Keys of the format whose machinery this version does not have: refused, never ignored.
 LATER_KEYS = frozenset(
     {
-        "remove",
-        "tighten",
         "process.capabilities",
         "process.pass_fds",
         "filesystem.sockets",
@@ -138,7 +143,15 @@ LATER_KEYS = frozenset(
 )
 
 # Kinds whose values are collections, kept as {member: (value, origin)} while layers merge.
-COLLECTIONS = frozenset({"names", "paths", "env", "symlinks", "demands", "rules", "mounts"})
+COLLECTIONS = frozenset(
+    {"names", "paths", "env", "symlinks", "demands", "rules", "mounts", "sets", "removed"}
+)
+# What a file says about how it composes; no part of the resolved policy.
+COMPOSITION = ("extends", "tighten", "remove")
+# Sets that refuse: the meet unites them, and taking something out of them needs a reason.
+DENIALS = frozenset(
+    {"filesystem.hide", "filesystem.protect", "syscalls.deny", "syscalls.rules", "syscalls.within"}
+)
 
 TABLES = frozenset(
     ".".join(key.split(".")[:depth]) for key in SCHEMA for depth in range(1, key.count(".") + 1)

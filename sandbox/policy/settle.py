@@ -40,6 +40,8 @@ class Guard:
 
 def is_within(path: bytes, ancestor: bytes) -> bool:
     """Say whether `path` is `ancestor` or lies below it; both absolute and canonical."""
+    if not path.startswith(ancestor):  # almost always, and thousands of times in a launch
+        return False
     return path == ancestor or path.startswith(ancestor.rstrip(b"/") + b"/")
 
 
@@ -104,18 +106,29 @@ def host_path(plan: Plan, slots: tuple[bytes, ...], inside: bytes) -> tuple[byte
 
     Shape: the last of the deepest mounts counts, as it covers the others.
     """
+    return _shown_through(_covers(plan, slots), slots, inside)
+
+
+def _covers(plan: Plan, slots: tuple[bytes, ...]) -> list[tuple[bytes, MountOp]]:
+    """Return the mounts that decide what is seen, each with its path inside."""
+    return [
+        (op.target.resolve(slots), op)
+        for op in plan.mounts
+        if op.kind in _COVERS and _has_value(op.target.slot, slots)
+    ]
+
+
+def _shown_through(
+    covers: list[tuple[bytes, MountOp]], slots: tuple[bytes, ...], inside: bytes
+) -> tuple[bytes, MountOp] | None:
     found: MountOp | None = None
-    depth = -1
-    for op in plan.mounts:
-        if op.kind not in _COVERS or not _has_value(op.target.slot, slots):
-            continue
-        target = op.target.resolve(slots)
-        if is_within(inside, target) and len(target) >= depth:
-            found, depth = op, len(target)
+    place = b""
+    for target, op in covers:
+        if len(target) >= len(place) and is_within(inside, target):
+            found, place = op, target
     if found is None or found.kind not in _SHOWS_HOST or found.source is None:
         return None
-    source = found.source.resolve(slots).rstrip(b"/")
-    return source + inside[len(found.target.resolve(slots)) :], found
+    return found.source.resolve(slots).rstrip(b"/") + inside[len(place) :], found
 
 
 def guards(plan: Plan, slots: tuple[bytes, ...]) -> tuple[Guard, ...]:
@@ -129,14 +142,15 @@ def guards(plan: Plan, slots: tuple[bytes, ...]) -> tuple[Guard, ...]:
         for op in plan.mounts
         if op.kind in _SHOWS_HOST and _has_value(op.target.slot, slots)
     }
+    covers, sources = _covers(plan, slots), _sources(plan, slots)
     found: dict[bytes, Guard] = {}
     for item in plan.protect:
         if not _has_value(item.path.slot, slots):
             continue
         path = item.path.resolve(slots)
-        places = [path] if item.path.slot is not Slot.HOME else _seen_at(plan, slots, path)
+        places = [path] if item.path.slot is not Slot.HOME else _seen_at(sources, path)
         for inside in places:
-            shown = host_path(plan, slots, inside)
+            shown = _shown_through(covers, slots, inside)
             if shown is None or inside in named or inside in found:
                 continue
             host, op = shown
@@ -148,15 +162,22 @@ def guards(plan: Plan, slots: tuple[bytes, ...]) -> tuple[Guard, ...]:
     return tuple(found.values())
 
 
-def _seen_at(plan: Plan, slots: tuple[bytes, ...], host: bytes) -> list[bytes]:
+def _sources(plan: Plan, slots: tuple[bytes, ...]) -> list[tuple[bytes, bytes]]:
+    """Return each path of the caller that a mount shows, and where."""
+    return [
+        (op.source.resolve(slots), op.target.resolve(slots))
+        for op in plan.mounts
+        if op.kind in _SHOWS_HOST
+        and op.source is not None
+        and _has_value(op.target.slot, slots)
+        and _has_value(op.source.slot, slots)
+    ]
+
+
+def _seen_at(sources: list[tuple[bytes, bytes]], host: bytes) -> list[bytes]:
     """Return where mounts show the caller's path `host`."""
-    places = []
-    for op in plan.mounts:
-        if op.kind not in _SHOWS_HOST or op.source is None:
-            continue
-        if not (_has_value(op.target.slot, slots) and _has_value(op.source.slot, slots)):
-            continue
-        source = op.source.resolve(slots)
-        if is_within(host, source):
-            places.append(op.target.resolve(slots) + host[len(source.rstrip(b"/")) :])
-    return places
+    return [
+        target + host[len(source.rstrip(b"/")) :]
+        for source, target in sources
+        if is_within(host, source)
+    ]

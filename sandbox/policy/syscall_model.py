@@ -52,7 +52,8 @@ class SyscallPolicy:
 
     Shape: `base` is a set of policies/syscalls.toml ("@strict-2026.11"), empty for none;
            `allow` and `deny` hold call names and @groups; `socket_families` holds names such as
-           "unix" or "inet6"; `origins` holds pairs (key, "file:line").
+           "unix" or "inet6"; `origins` holds pairs (key, "file:line"); `within` are sets of
+           names (calls, @groups, sets) that every allowed call must be in as well.
     """
 
     base: str
@@ -64,6 +65,7 @@ class SyscallPolicy:
     socket_families: frozenset[str]
     rules: tuple[SyscallRule, ...]
     origins: tuple[tuple[str, str], ...]
+    within: tuple[frozenset[str], ...] = ()
 
 
 def parse_action(text: str) -> Action:

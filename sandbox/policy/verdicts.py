@@ -3,7 +3,7 @@
 Nothing here knows BPF. The order of precedence, for one call:
   1. rules that kill, then those that trap, then those that give an errno; of these the socket
      families first, the others by name, so that the order of a policy file never matters;
-  2. `deny`, which beats every allowance;
+  2. `deny`, and being outside one of the sets of `within`, which beat every allowance;
   3. the set and `allow`; a call in neither may still have rules that allow some uses of it.
 A rule without a condition ends the list.
 """
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FAMILIES_RULE = "socket-families"
+_WITHIN = "syscalls.within"
 _FAMILY_CALLS = ("socket", "socketpair")
 _SEVERITY = {"kill": 0, "trap": 1, "errno": 2, "allow": 3}
 
@@ -71,7 +72,9 @@ def resolve_calls(
     allowed = set(expand(sets, policy.allow, place="syscalls.allow"))
     if policy.base:
         allowed.update(call for call, _ in find_set(sets, policy.base).reasons)
-    denied = expand(sets, policy.deny, place="syscalls.deny")
+    denied = set(expand(sets, policy.deny, place="syscalls.deny"))
+    for names in policy.within:
+        denied.update(calltable.call_numbers(arch).keys() - expand(sets, names, place=_WITHIN))
     rules = _rules_by_call(policy, sets)
     return {
         name: _verdict(

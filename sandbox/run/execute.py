@@ -40,7 +40,10 @@ def prepare(request: Request) -> Prepared:
     from sandbox.policy.settle import arrange
     from sandbox.run.environment import DEFAULT_PATH, make_environment, program_paths
 
-    policy = apply_flags(load_policy(request.policy), request.flags)
+    composed = load_policy(
+        request.policy, *request.more_policies, tighten=request.tighten, tree=os.getcwd()
+    )
+    policy = apply_flags(composed, request.flags)
     host = detect(need=needed_features(policy))
     plan = compile_plan(policy, host)
     places = find_places(policy, plan)

@@ -17,12 +17,15 @@ class Request:
     """One command to run.
 
     Shape: `argv` as bytes, at least one; `policy` a name or a path with a slash; `flags` the
-    command line's layer, in order.
+    command line's layer, in order; `more_policies` are extended together with `policy`; `tighten`
+    are layers that may only restrict, as those found in the working tree.
     """
 
     argv: tuple[bytes, ...]
     policy: str = "default"
     flags: tuple[Flag, ...] = ()
+    more_policies: tuple[str, ...] = ()
+    tighten: tuple[str, ...] = ()
 
 
 @record

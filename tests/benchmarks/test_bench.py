@@ -27,3 +27,15 @@ def test_benchmark_writes_rows_and_machine_facts(tmp_path: Path) -> None:
     assert {"strict", "default", "tiny", "python3 -c pass"} <= names
     assert {"median_ms", "p10_ms", "p90_ms", "above_python_ms"} <= data["rows"][0].keys()
     assert {"kernel", "processor", "cores", "python"} <= data["machine"].keys()
+
+
+@pytest.mark.slow
+def test_policy_benchmark_reports(tmp_path: Path) -> None:
+    """One round gives a row for `default` and one for the large policy."""
+    output = tmp_path / "bench.json"
+    argv = [sys.executable, str(BENCH.with_name("bench_policy.py")), "--rounds", "1"]
+    argv += ["--output", str(output)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(output.read_text(encoding="utf-8"))["rows"]
+    assert [row["name"] for row in rows] == ["default, empty caches", "2000 path rules"]

@@ -60,13 +60,14 @@ def _copy_of_installation(venv: Path) -> Path:
         encoding="utf-8",
     )
     for name in RUNTIME_PACKAGES:
-        _copy_distribution(name, site)
+        copy_distribution(name, site)
     _copy_package(site)
     compileall.compile_dir(site, quiet=2)  # the user cannot write the bytecode caches
     return python
 
 
-def _copy_distribution(name: str, site: Path) -> None:
+def copy_distribution(name: str, site: Path) -> None:
+    """Copy what the distribution `name` installed into the directory `site`."""
     for entry in importlib.metadata.distribution(name).files or ():
         if entry.parts[0] == ".." or entry.suffix == ".pyc":
             continue

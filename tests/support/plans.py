@@ -30,7 +30,7 @@ from sandbox.plan.model import (
     Supervise,
 )
 
-SHIPPED = ("strict", "default", "tiny")
+SHIPPED = ("strict", "default", "tiny", "build")
 # ld [nr]; jeq #59, allow, errno; in struct sock_filter of the native order, little-endian here
 CODE = bytes.fromhex("2000000000000000150000013b000000060000000000ff7f0600000001000500")
 ALL_NAMESPACES = Namespace(sum(Namespace))

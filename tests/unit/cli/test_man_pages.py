@@ -5,14 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.cli import doctor, exec_options
+from sandbox.cli import doctor, exec_options, policy
 from sandbox.cli.main import COMMANDS
 from sandbox.cli.options import Option
 from sandbox.host.doctor import STEPS
 from sandbox.launch.result import REASONS
+from sandbox.policy.schema import SCHEMA
 
 MAN = Path(__file__).parents[3] / "docs" / "man"
-TABLES = {"exec": exec_options.OPTIONS, "doctor": doctor.OPTIONS}
+TABLES = {
+    "exec": exec_options.OPTIONS,
+    "policy": policy.OPTIONS,
+    "doctor": doctor.OPTIONS,
+}
 
 
 def page(name: str) -> str:
@@ -62,3 +67,17 @@ def test_doctor_page_names_every_step() -> None:
     assert all(f"*{step.name}*" in text for step in STEPS)
     assert "*cgroup-limits*" in text
     assert "*strict*" in text
+
+
+def test_policy_page_names_every_verb() -> None:
+    """Each verb of `sandbox policy` is documented with its arguments."""
+    text = page("sandbox-policy")
+    for verb in policy.VERBS:
+        assert f"**{verb.name}**" in text
+
+
+def test_policy_format_page_names_every_key() -> None:
+    """sandbox-policy(5) documents the keys of the schema, and no others."""
+    text = (MAN / "sandbox-policy.5.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\*\*([a-z_.]+)\*\* = ", text, re.MULTILINE))
+    assert documented == set(SCHEMA)

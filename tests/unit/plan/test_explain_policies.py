@@ -41,7 +41,7 @@ def stable(text: str) -> str:
     return "\n".join(lines[start:]) + "\n"
 
 
-@pytest.mark.parametrize("name", ["strict", "default", "tiny"])
+@pytest.mark.parametrize("name", ["strict", "default", "tiny", "build"])
 def test_shipped_policy_is_explained(name: str) -> None:
     """The summary and the protections of a shipped policy are the golden ones."""
     text = stable(explain_text(compile_plan(load_policy(name), HOST)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -277,8 +278,10 @@ def test_notes_describe_policy_and_calls(host: Host) -> None:
     policy = load_policy("default")
     notes = notes_of(compile_plan(policy, host))
     assert notes["policy"]["name"] == "default"
-    assert [policy.sha256] == [
-        item["sha256"] for item in notes["policy"]["files"] if "default" in item["path"]
+    assert notes["policy"]["sha256"] == policy.sha256
+    assert [Path(item["path"]).name for item in notes["policy"]["files"]] == [
+        "default.toml",
+        "strict.toml",
     ]
     assert {"allowed": 2, "known": 400}.items() <= notes["calls"].items()
     assert notes["groups"] == ["@gitconfig", "@toolchains"]

@@ -84,12 +84,12 @@ def test_ancestors_come_first(paths: list[SlotPath]) -> None:
 )
 def test_patterns_match_like_the_shell(pattern: str, name: str) -> None:
     """`*` and `?` mean what fnmatch(3) says; a leading dot must be written out."""
-    from sandbox.policy.files import _matches
+    from sandbox.policy.files import matches_name
 
     expected = fnmatch.fnmatchcase(name, pattern)
     if name.startswith(".") and not pattern.startswith("."):
         expected = False
-    assert expected == _matches(name, pattern)
+    assert expected == matches_name(name, pattern)
 
 
 def test_names_are_found_in_the_directory(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_default_has_two_files() -> None:
     policy = load_policy("default")
     assert [Path(path).name for path, _ in policy.files] == ["default.toml", "strict.toml"]
     assert all(len(digest) == 64 for _, digest in policy.files)
-    assert policy.sha256 == policy.files[0][1]
+    assert policy.sha256 == hashlib.sha256(policy.canonical).hexdigest()
 
 
 def test_tiny_shows_no_working_directory() -> None:
@@ -92,7 +93,7 @@ def test_unknown_name_says_the_nearest() -> None:
     with pytest.raises(PolicyError, match="no policy named 'stirct'; did you mean strict") as info:
         load_policy("stirct")
     assert info.value.code == "policy.not-found"
-    assert "default, strict, tiny" in str(info.value.hint)
+    assert "build, default, offline, strict, tiny" in str(info.value.hint)
 
 
 @pytest.mark.parametrize(

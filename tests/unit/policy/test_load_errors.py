@@ -87,9 +87,6 @@ LATER = [
     "audit.denials = 'prefer'",
     "audit.trace = 'auto'",
     "audit.record = ['exec']",
-    "tighten = ['offline']",
-    "remove = { x = 1 }",
-    "extends = ['strict', 'default']",
 ]
 
 

@@ -1,0 +1,192 @@
+"""`sandbox policy explain` and `simulate`."""
+
+from __future__ import annotations
+
+import os
+
+from sandbox.cli.policy import EXIT_NO, arch_of, load, show_json
+from sandbox.cli.streams import show
+from sandbox.errors import UsageError
+from sandbox.text import escape
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sandbox.cli.options import Parsed
+    from sandbox.policy.judge import Court, Judgement
+    from sandbox.policy.model import Policy
+
+_QUESTIONS = ("path", "host", "syscall")
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def run_explain(parsed: Parsed) -> int:
+    """Print a policy in words, or the answer to one question."""
+    asked = [name for name in _QUESTIONS if parsed.has(name)]
+    if len(asked) > 1:
+        raise UsageError(
+            "one question at a time: --path, --host or --syscall",
+            hint="run it once for each",
+            code="usage.option",
+        )
+    policy = load(parsed.rest[0], parsed)
+    if not asked:
+        return _prose(parsed, policy)
+    question = parsed.last(asked[0]) or ""
+    if asked[0] == "path":
+        return _path(parsed, question)
+    if asked[0] == "host":
+        return _host(parsed, policy, question)
+    return _syscall(parsed, policy, question)
+
+
+def _prose(parsed: Parsed, policy: Policy) -> int:
+    from sandbox.cli.policy_show import policy_data
+    from sandbox.policy.judge import open_court
+    from sandbox.policy.prose import policy_prose
+
+    sections = policy_prose(open_court(policy, arch_of(parsed)))
+    if parsed.has("json"):
+        sections_data = [{"about": head, "says": rows} for head, rows in sections]
+        show_json({"policy": policy_data(policy), "sections": sections_data})
+        return 0
+    lines = [f"{escape(policy.name)}: {escape(policy.summary)}"]
+    for head, rows in sections:
+        lines += ["", f"{head}:", *(f"  {escape(row)}" for row in rows)]
+    show("\n".join(lines) + "\n")
+    return 0
+
+
+def _path(parsed: Parsed, question: str) -> int:
+    from sandbox.run.execute import Request, prepare
+    from sandbox.run.look import look
+
+    # As the shell does for a word of its own: `~` after an option is not expanded by every shell.
+    path = os.path.abspath(os.path.expanduser(question))
+    found = look(
+        prepare(Request(argv=(), policy=parsed.rest[0], tighten=parsed.all("tighten"))),
+        os.fsencode(path),
+    )
+    exists = found.host is not None and os.path.lexists(found.host)
+    if parsed.has("json"):
+        show_json(
+            {
+                "path": path,
+                "inside": found.inside,
+                "is": found.what,
+                "rights": list(found.rights),
+                "host": found.host,
+                "exists": exists if found.host is not None else None,
+                "origin": found.origin or None,
+                "by_group": found.guard,
+            }
+        )
+        return 0 if found.rights else EXIT_NO
+    lines = [f"{escape(path)}: {escape(found.what)}"]
+    if found.inside != path:
+        lines.append(f"  inside it is {escape(found.inside)}")
+    lines.append(f"  rights    {', '.join(found.rights) or 'none'}")
+    if found.host is not None:
+        state = "" if exists else " (absent on this host)"
+        lines.append(f"  shows     {escape(found.host)}{state}")
+    if found.origin:
+        lines.append(f"  rule      {escape(found.origin)}")
+    show("\n".join(lines) + "\n")
+    return 0 if found.rights else EXIT_NO
+
+
+def _host(parsed: Parsed, policy: Policy, question: str) -> int:
+    from sandbox.policy.judge import answer, open_court
+    from sandbox.policy.resolved import origin_below
+
+    name = question.rpartition(":")[0] if question.count(":") == 1 else question.strip("[]")
+    is_local = name in _LOCAL
+    key = "network.loopback" if is_local and policy.network.mode != "host" else "network.mode"
+    reason, origin = "", policy.origin(key)
+    if policy.network.mode == "host":
+        may, reason = True, "the network is the host's"
+    elif is_local:
+        may = policy.network.has_loopback
+        reason = f"the sandbox's own loopback is {'up' if may else 'down'}"
+    else:
+        may, reason = False, "an own network without interfaces reaches nobody"
+    court = open_court(policy, arch_of(parsed))
+    families = [answer(court, "socket", (number, 1, 0, 0, 0, 0)) for number in (2, 10)]
+    if may and all(action.kind != "allow" for action in families):
+        may, key = False, "syscalls.socket_families"
+        reason, origin = f"internet sockets answer {families[0]}", origin_below(policy, key)
+    if parsed.has("json"):
+        show_json({"host": question, "reached": may, "why": reason, "key": key, "origin": origin})
+    else:
+        word = "can be reached" if may else "cannot be reached"
+        show(f"{escape(question)} {word}: {reason}\n  rule      {key}   {escape(origin)}\n")
+    return 0 if may else EXIT_NO
+
+
+def _syscall(parsed: Parsed, policy: Policy, question: str) -> int:
+    from sandbox.policy.judge import judge, open_court, parse_call
+
+    court = open_court(policy, arch_of(parsed))
+    call = parse_call(question, court.arch)
+    judgement = judge(court, call)
+    clauses = _clauses(court, call.name)
+    if parsed.has("json"):
+        show_json({**_call_data(question, judgement), "conditions": clauses})
+    else:
+        show(_call_text(question, judgement))
+        for row in clauses:
+            show(f"  if {row['rule']}: {row['action']}   {escape(row['when'])}\n")
+    return 0 if judgement.action.kind == "allow" else EXIT_NO
+
+
+def _clauses(court: Court, name: str) -> list[dict[str, str]]:
+    """Return the conditional answers of a call, in the order in which they decide."""
+    from sandbox.policy.call_sets import effective_rules
+
+    verdict = court.verdicts.get(name)
+    conditions = {rule.name: rule.when for rule in effective_rules(court.policy.syscalls)}
+    families = ", ".join(sorted(court.policy.syscalls.socket_families)) or "no family"
+    return [
+        {
+            "rule": clause.rule,
+            "action": str(clause.action),
+            "when": " ".join(conditions.get(clause.rule, f"the family is not {families}").split()),
+        }
+        for clause in (verdict.clauses if verdict else ())
+    ]
+
+
+def _call_data(text: str, judgement: Judgement) -> dict[str, Any]:
+    return {
+        "call": text,
+        "verdict": str(judgement.action),
+        "key": judgement.key,
+        "origin": judgement.origin,
+        "why": judgement.why,
+        "instructions": judgement.cost,
+    }
+
+
+def _call_text(text: str, judgement: Judgement) -> str:
+    why = f"\n  why       {escape(' '.join(judgement.why.split()))}" if judgement.why else ""
+    return (
+        f"{escape(text)}: {judgement.action}\n"
+        f"  rule      {escape(judgement.key)}   {escape(judgement.origin)}{why}\n"
+        f"  cost      {judgement.cost} instructions\n"
+    )
+
+
+def run_simulate(parsed: Parsed) -> int:
+    """Print what the compiled filter answers to each call; 1 if one of them is refused."""
+    from sandbox.policy.judge import judge, open_court, parse_call
+
+    name, *texts = parsed.rest
+    policy = load(name, parsed)
+    court = open_court(policy, arch_of(parsed))
+    found = [(text, judge(court, parse_call(text, court.arch))) for text in texts]
+    if parsed.has("json"):
+        show_json({"arch": court.arch, "calls": [_call_data(*one) for one in found]})
+    else:
+        show("".join(_call_text(*one) for one in found))
+    return 0 if all(one.action.kind == "allow" for _, one in found) else EXIT_NO

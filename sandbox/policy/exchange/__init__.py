@@ -1,0 +1,1 @@
+"""Rules of other tools ⇄ policies, each with a report of what could not be carried over."""
