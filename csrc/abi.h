@@ -237,15 +237,21 @@ struct sbx_supervise {
 struct sbx_invocation_core {
 	uint32_t cwd;			/* string: a path inside */
 	uint32_t flags;			/* SBX_INVOCATION_* */
+	int32_t terminal;		/* TERMINAL: the caller's, whose modes are copied */
+	uint32_t reserved;		/* 0 */
 };
 
 #define SBX_INVOCATION_BARRIER 0x1	/* wait for 'G' before the last stages */
 #define SBX_INVOCATION_HOLD 0x2		/* the caller of sbx_spawn writes 'M' … */
 #define SBX_INVOCATION_MAPS_OUTSIDE 0x4	/* … and has the id maps written first */
-#define SBX_INVOCATION_FLAGS_ALL 0x7
+#define SBX_INVOCATION_TERMINAL 0x8	/* a pseudo-terminal of its own */
+#define SBX_INVOCATION_FOREGROUND 0x10	/* TERMINAL: the command may read it at once */
+#define SBX_INVOCATION_FLAGS_ALL 0x1f
+
+#define SBX_FD_TERMINAL -2		/* as a source: the command's own terminal */
 
 struct sbx_fd_map {
-	int32_t source;			/* a descriptor of the caller */
+	int32_t source;			/* a descriptor of the caller, or SBX_FD_TERMINAL */
 	int32_t target;			/* its number for the command */
 };
 
@@ -262,17 +268,18 @@ enum sbx_stage {
 	SBX_STAGE_LOOPBACK = 8,
 	SBX_STAGE_MOUNTS = 9,
 	SBX_STAGE_PIVOT = 10,
-	SBX_STAGE_INIT = 11,
-	SBX_STAGE_SESSION = 12,
-	SBX_STAGE_CHDIR = 13,
-	SBX_STAGE_RLIMITS = 14,
-	SBX_STAGE_CAPS = 15,
-	SBX_STAGE_NO_NEW_PRIVS = 16,
-	SBX_STAGE_FDS = 17,
-	SBX_STAGE_LANDLOCK = 18,
-	SBX_STAGE_SECCOMP = 19,
-	SBX_STAGE_EXEC = 20,
-	SBX_STAGE_COUNT = 21,
+	SBX_STAGE_TERMINAL = 11,
+	SBX_STAGE_INIT = 12,
+	SBX_STAGE_SESSION = 13,
+	SBX_STAGE_CHDIR = 14,
+	SBX_STAGE_RLIMITS = 15,
+	SBX_STAGE_CAPS = 16,
+	SBX_STAGE_NO_NEW_PRIVS = 17,
+	SBX_STAGE_FDS = 18,
+	SBX_STAGE_LANDLOCK = 19,
+	SBX_STAGE_SECCOMP = 20,
+	SBX_STAGE_EXEC = 21,
+	SBX_STAGE_COUNT = 22,
 };
 
 /* Written by the child to error_fd before it ends; also filled in by the
@@ -318,12 +325,13 @@ struct sbx_child {
 	int32_t control_fd;		/* write: 'G' opens the barrier; closing it ends all */
 	int32_t error_fd;		/* read: struct sbx_error, or EOF = started */
 	int32_t status_fd;		/* read: struct sbx_status when the command ended */
-	int32_t reserved;
+	int32_t terminal_fd;		/* for sbx_terminal_receive(), or -1 */
 };
 
 #define SBX_DEGRADED_PROC_BIND 0x1	/* the caller's /proc is bound read-only */
 
-/* Written by pid 1 to status_fd. */
+/* Written by pid 1 to status_fd when the command ended; with a terminal also
+ * each time it stops, and then the usage is 0. */
 struct sbx_status {
 	int32_t wait_status;		/* of the command, as waitpid(2) */
 	int32_t command_pid;		/* inside */
@@ -355,6 +363,13 @@ int sbx_invocation_check(const void *invocation, size_t size,
 int sbx_spawn(const void *plan, size_t plan_size,
 	      const void *invocation, size_t invocation_size,
 	      struct sbx_child *child, struct sbx_error *error);
+
+/*
+ * Take the master of the command's terminal from child->terminal_fd; once the
+ * command has started it is there.
+ * Return the descriptor, or a negative errno (-EPIPE: the child sent none).
+ */
+int sbx_terminal_receive(int socket);
 
 /* Kernel features, tried, not guessed from version numbers. */
 int sbx_landlock_abi(void);		/* ABI >= 1, or a negative errno */

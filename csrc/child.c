@@ -39,11 +39,14 @@ static const struct stage first_part[] = {
 	{ SBX_STAGE_MOUNTS, sbx_stage_mounts },
 	/* Should: let go of the old root. Must not: keep a descriptor of it. */
 	{ SBX_STAGE_PIVOT, sbx_stage_pivot },
+	/* Should: open it in the new root's devpts, send the master out.
+	 * Must not: keep the master. */
+	{ SBX_STAGE_TERMINAL, sbx_stage_terminal },
 };
 
 /* the command */
 static const struct stage second_part[] = {
-	/* Should: leave the caller's session and terminal. */
+	/* Should: leave the caller's session and terminal, or join its own. */
 	{ SBX_STAGE_SESSION, sbx_stage_session },
 	{ SBX_STAGE_CHDIR, sbx_stage_chdir },
 	/* Should: only ever lower a limit. */

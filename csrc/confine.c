@@ -23,16 +23,23 @@
  * sbx_stage_session - an own session, default signals, the caller's umask
  *
  * A command without the caller's controlling terminal cannot push input into
- * it and is no part of its job control (CVE-2017-5226). Dispositions were
- * reset at the start of the child; the mask comes back here.
+ * it and is no part of its job control (CVE-2017-5226). With a terminal of
+ * its own it is a process group of pid 1's session. Dispositions were reset at
+ * the start of the child; the mask comes back here.
  * Context: command.
  */
 int sbx_stage_session(struct sbx_context *ctx)
 {
 	uint32_t mask = ctx->core->umask_octal;
 
-	if (ctx->core->flags & SBX_PLAN_NEW_SESSION && setsid() < 0)
+	if (ctx->terminal_fd >= 0) {
+		int err = sbx_terminal_join(ctx);
+
+		if (err)
+			return err;
+	} else if (ctx->core->flags & SBX_PLAN_NEW_SESSION && setsid() < 0) {
 		return -errno;
+	}
 	umask(mask == SBX_NONE ? ctx->umask_octal : (mode_t)mask);
 	if (sigprocmask(SIG_SETMASK, &ctx->signal_mask, NULL) < 0)
 		return -errno;
@@ -245,7 +252,10 @@ int sbx_stage_fds(struct sbx_context *ctx)
 	if (ctx->error_fd < 0)
 		return -errno;
 	for (i = 0; i < count; i++) {
-		copies[i] = fcntl(fds[i].source, F_DUPFD_CLOEXEC, floor);
+		int source = fds[i].source == SBX_FD_TERMINAL ? ctx->terminal_fd
+							      : fds[i].source;
+
+		copies[i] = fcntl(source, F_DUPFD_CLOEXEC, floor);
 		if (copies[i] < 0 && errno != EBADF)
 			return -errno;
 	}

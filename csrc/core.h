@@ -18,6 +18,7 @@
 
 #define SBX_SECTION_KINDS 32
 #define SBX_MAP_LINE 64		/* three numbers of 32 bits, and room to format */
+#define SBX_TERMINAL_FD 3	/* of pid 1, while there is a terminal */
 
 /**
  * struct sbx_view - a checked blob
@@ -44,6 +45,8 @@ struct sbx_view {
  * @control_fd: read end; 'M' = maps written, 'G' = barrier open, EOF = die
  * @error_fd: write end
  * @status_fd: write end
+ * @handover_fd: socket to the supervisor for the terminal's master, or -1
+ * @terminal_fd: the command's own terminal, or -1
  * @old_root: O_PATH descriptor of the root the sources are taken from
  * @new_root: the mount that becomes /
  * @base: the root while the view is built; holds the other two and scratch
@@ -67,6 +70,8 @@ struct sbx_context {
 	int control_fd;
 	int error_fd;
 	int status_fd;
+	int handover_fd;
+	int terminal_fd;
 	int old_root;
 	int new_root;
 	int base;
@@ -115,6 +120,7 @@ int sbx_stage_hostname(struct sbx_context *ctx);
 int sbx_stage_loopback(struct sbx_context *ctx);
 int sbx_stage_mounts(struct sbx_context *ctx);
 int sbx_stage_pivot(struct sbx_context *ctx);
+int sbx_stage_terminal(struct sbx_context *ctx);
 int sbx_stage_session(struct sbx_context *ctx);
 int sbx_stage_chdir(struct sbx_context *ctx);
 int sbx_stage_rlimits(struct sbx_context *ctx);
@@ -150,6 +156,10 @@ int sbx_parent_open(int root, const char *path, int *parent,
 /* mounts.c */
 int sbx_tmpfs_make(uint64_t size_bytes, uint32_t inodes, uint32_t mode_octal,
 		   uint64_t attrs, int *fd);
+
+/* terminal.c */
+int sbx_terminal_join(const struct sbx_context *ctx);
+void sbx_terminal_grant(const struct sbx_context *ctx);
 
 /* init.c: pid 1 after the fork, does not return */
 void sbx_init_main(struct sbx_context *ctx) __attribute__((noreturn));

@@ -11,7 +11,11 @@
  *   PDEATHSIG is not used: it follows the thread that cloned, which may end
  *   long before the process does.
  *
- * Should: hold no descriptor but its three. Must not: obey a signal sent from
+ * With a terminal (terminal.c) it also reports each stop of the command, and
+ * after the end it waits for the supervisor, which has yet to read what is
+ * left: the end of the session's leader would throw that away.
+ *
+ * Should: hold no descriptor but its three and the terminal. Must not: obey a signal sent from
  * inside; allocate; outlive the supervisor.
  */
 #include <poll.h>
@@ -54,6 +58,45 @@ static void status_report(const struct sbx_context *ctx, int wait_status)
 		_exit(1);
 }
 
+/* The command stopped: the supervisor stops with it, or gives it the terminal. */
+static void stop_report(const struct sbx_context *ctx, int wait_status)
+{
+	const struct sbx_status status = {
+		.wait_status = wait_status,
+		.command_pid = ctx->command_pid,
+	};
+
+	if (WSTOPSIG(wait_status) == SIGTTIN || WSTOPSIG(wait_status) == SIGTTOU)
+		sbx_terminal_grant(ctx);
+	if (write(STATUS_FD, &status, sizeof(status)) < 0)
+		_exit(1);
+}
+
+/*
+ * The command ended. With a terminal, end the others too: then nobody holds
+ * it any more, and the supervisor reads to the end of what was written.
+ */
+static void command_ended(const struct sbx_context *ctx, int wait_status)
+{
+	int has_group = (ctx->core->namespaces & SBX_CLONE_NEWPID) != 0;
+
+	if (ctx->terminal_fd < 0) {
+		status_report(ctx, wait_status);
+		return;
+	}
+	/* -1 is every process of the namespace; without one, of the user */
+	if (has_group && !(ctx->core->flags & SBX_PLAN_WAIT_ALL))
+		kill(-1, SIGKILL);
+	status_report(ctx, wait_status);
+	close(SBX_TERMINAL_FD);
+	for (;;) {
+		struct pollfd control = { .fd = CONTROL_FD, .events = 0 };
+
+		if (poll(&control, 1, -1) > 0)
+			_exit(0);
+	}
+}
+
 /*
  * Reap everything that has ended.
  * Return: 1 when pid 1 is to end.
@@ -61,10 +104,11 @@ static void status_report(const struct sbx_context *ctx, int wait_status)
 static int reap(struct sbx_context *ctx)
 {
 	int is_last = ctx->core->flags & SBX_PLAN_WAIT_ALL ? 0 : 1;
+	int options = WNOHANG | (ctx->terminal_fd >= 0 ? WUNTRACED : 0);
 
 	for (;;) {
 		int status;
-		pid_t pid = waitpid(-1, &status, WNOHANG);
+		pid_t pid = waitpid(-1, &status, options);
 
 		if (pid == 0)
 			return 0;
@@ -73,15 +117,19 @@ static int reap(struct sbx_context *ctx)
 				continue;
 			/* ECHILD: nothing is left */
 			if (ctx->is_command_done)
-				status_report(ctx, ctx->command_status);
+				command_ended(ctx, ctx->command_status);
 			return 1;
 		}
 		if (pid != ctx->command_pid)
 			continue;
+		if (WIFSTOPPED(status)) {
+			stop_report(ctx, status);
+			continue;
+		}
 		ctx->command_status = status;
 		ctx->is_command_done = 1;
 		if (is_last) {
-			status_report(ctx, status);
+			command_ended(ctx, status);
 			return 1;
 		}
 	}
@@ -134,12 +182,13 @@ static int signals_read(struct sbx_context *ctx)
 	return must_reap ? reap(ctx) : 0;
 }
 
-/* Keep only control, status and a signalfd, as 0, 1 and 2. */
+/* Keep only control, status, a signalfd and the terminal, as 0, 1, 2 and 3. */
 static int descriptors_reduce(struct sbx_context *ctx)
 {
 	sigset_t all;
-	int control = fcntl(ctx->control_fd, F_DUPFD_CLOEXEC, 3);
-	int status = fcntl(ctx->status_fd, F_DUPFD_CLOEXEC, 3);
+	int control = fcntl(ctx->control_fd, F_DUPFD_CLOEXEC, 4);
+	int status = fcntl(ctx->status_fd, F_DUPFD_CLOEXEC, 4);
+	int has_terminal = ctx->terminal_fd >= 0;
 	int fd;
 
 	if (control < 0 || status < 0)
@@ -150,7 +199,10 @@ static int descriptors_reduce(struct sbx_context *ctx)
 	fd = signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (fd < 0 || (fd != SIGNAL_FD && dup2(fd, SIGNAL_FD) < 0))
 		return -errno;
-	return sys_close_range(SIGNAL_FD + 1, ~0u);
+	if (has_terminal && ctx->terminal_fd != SBX_TERMINAL_FD &&
+	    dup2(ctx->terminal_fd, SBX_TERMINAL_FD) < 0)
+		return -errno;
+	return sys_close_range(SIGNAL_FD + 1 + (unsigned int)has_terminal, ~0u);
 }
 
 /**

@@ -328,7 +328,8 @@ static int slots_check(const struct sbx_view *view, struct sbx_error *error)
 	return 0;
 }
 
-static int fds_check(const struct sbx_view *view, struct sbx_error *error)
+static int fds_check(const struct sbx_view *view, int has_terminal,
+		     struct sbx_error *error)
 {
 	size_t count, i, j;
 	const struct sbx_fd_map *fds =
@@ -337,8 +338,11 @@ static int fds_check(const struct sbx_view *view, struct sbx_error *error)
 	if (count > SBX_FDS_MAX)
 		return sbx_check_fail(error, SBX_SECTION_FDS, E2BIG);
 	for (i = 0; i < count; i++) {
+		int is_open = fds[i].source >= 0 ||
+			      (has_terminal && fds[i].source == SBX_FD_TERMINAL);
+
 		error->op = (int32_t)i;
-		if (fds[i].source < 0 || fds[i].target < 0 ||
+		if (!is_open || fds[i].target < 0 ||
 		    fds[i].target > FD_TARGET_MAX)
 			return sbx_check_fail(error, SBX_SECTION_FDS, EINVAL);
 		for (j = 0; j < i; j++)
@@ -348,6 +352,25 @@ static int fds_check(const struct sbx_view *view, struct sbx_error *error)
 	}
 	error->op = -1;
 	return 0;
+}
+
+static int run_check(const struct sbx_view *view,
+		     const struct sbx_invocation_core *core)
+{
+	uint32_t flags = core->flags;
+
+	if (sbx_check_slot_path(view, SBX_SLOT_NONE, core->cwd) < 0 ||
+	    flags & ~(uint32_t)SBX_INVOCATION_FLAGS_ALL || core->reserved)
+		return -EINVAL;
+	if (flags & SBX_INVOCATION_MAPS_OUTSIDE &&
+	    !(flags & SBX_INVOCATION_HOLD))
+		return -EINVAL;
+	if (flags & SBX_INVOCATION_TERMINAL)
+		return core->terminal < 0 ? -EINVAL : 0;
+	/* nothing to be in the foreground of, nothing to copy from */
+	return flags & SBX_INVOCATION_FOREGROUND || core->terminal != -1
+		       ? -EINVAL
+		       : 0;
 }
 
 int sbx_invocation_check(const void *invocation, size_t size,
@@ -373,11 +396,7 @@ int sbx_invocation_check(const void *invocation, size_t size,
 	if (err)
 		return err;
 	core = sbx_records(&view, SBX_SECTION_INVOCATION, &count);
-	if (count != 1 ||
-	    sbx_check_slot_path(&view, SBX_SLOT_NONE, core->cwd) < 0 ||
-	    core->flags & ~(uint32_t)SBX_INVOCATION_FLAGS_ALL ||
-	    (core->flags & SBX_INVOCATION_MAPS_OUTSIDE &&
-	     !(core->flags & SBX_INVOCATION_HOLD)))
+	if (count != 1 || run_check(&view, core) < 0)
 		return sbx_check_fail(error, SBX_SECTION_INVOCATION, EINVAL);
 	err = strings_list_check(&view, SBX_SECTION_ARGV, 1, error);
 	if (!err)
@@ -387,7 +406,9 @@ int sbx_invocation_check(const void *invocation, size_t size,
 	if (!err)
 		err = slots_check(&view, error);
 	if (!err)
-		err = fds_check(&view, error);
+		err = fds_check(&view,
+				(core->flags & SBX_INVOCATION_TERMINAL) != 0,
+				error);
 	if (!err)
 		err = sbx_check_mounts(&view, error);
 	return err;

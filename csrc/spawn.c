@@ -9,6 +9,7 @@
  *                             tells pid 1 that the supervisor is gone
  *   error    child -> parent  one struct sbx_error, or end of file at exec
  *   status   pid 1 -> parent  one struct sbx_status when the command ended
+ * and, where it gets a terminal of its own, a socket for that one's master.
  *
  * Thread-safe: no state outlives the call; signals stay blocked in this
  * thread from before the clone until the parent is back, so that no handler
@@ -18,6 +19,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <linux/capability.h>
@@ -31,6 +33,7 @@ struct pipes {
 	int control[2];
 	int error[2];
 	int status[2];
+	int handover[2];	/* -1 without a terminal */
 };
 
 static int fail(struct sbx_error *error, enum sbx_stage stage, int err)
@@ -56,14 +59,11 @@ static void pipes_close(struct pipes *pipes)
 		fd_close(&all[i]);
 }
 
-/* A pipe whose ends are above 2, even where the caller closed 0-2. */
-static int pipe_open(int ends[2])
+/* Both ends above 2, even where the caller closed 0-2. */
+static int ends_raise(const int raw[2], int ends[2])
 {
-	int raw[2];
 	int i;
 
-	if (pipe2(raw, O_CLOEXEC) < 0)
-		return -errno;
 	for (i = 0; i < 2; i++) {
 		ends[i] = raw[i];
 		if (raw[i] > 2)
@@ -74,7 +74,23 @@ static int pipe_open(int ends[2])
 	return ends[0] < 0 || ends[1] < 0 ? -EMFILE : 0;
 }
 
-static int pipes_open(struct pipes *pipes)
+static int pipe_open(int ends[2])
+{
+	int raw[2];
+
+	return pipe2(raw, O_CLOEXEC) < 0 ? -errno : ends_raise(raw, ends);
+}
+
+static int socket_open(int ends[2])
+{
+	int raw[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, raw) < 0)
+		return -errno;
+	return ends_raise(raw, ends);
+}
+
+static int pipes_open(struct pipes *pipes, int has_terminal)
 {
 	int err;
 
@@ -84,6 +100,8 @@ static int pipes_open(struct pipes *pipes)
 		err = pipe_open(pipes->error);
 	if (!err)
 		err = pipe_open(pipes->status);
+	if (!err && has_terminal)
+		err = socket_open(pipes->handover);
 	if (err)
 		pipes_close(pipes);
 	return err;
@@ -139,6 +157,8 @@ static int context_init(struct sbx_context *ctx, const void *plan,
 	int err;
 
 	memset(ctx, 0, sizeof(*ctx));
+	ctx->handover_fd = -1;
+	ctx->terminal_fd = -1;
 	ctx->old_root = -1;
 	ctx->new_root = -1;
 	ctx->base = -1;
@@ -244,12 +264,14 @@ static int start(struct sbx_context *ctx, struct pipes *pipes,
 	ctx->control_fd = pipes->control[0];
 	ctx->error_fd = pipes->error[1];
 	ctx->status_fd = pipes->status[1];
+	ctx->handover_fd = pipes->handover[1];
 	pid = clone_child(ctx, &pidfd);
 	if (pid == 0) {
 		/* the other ends: a held write end would hide the closing */
 		close(pipes->control[1]);
 		close(pipes->error[0]);
 		close(pipes->status[0]);
+		fd_close(&pipes->handover[0]);
 		sbx_child_main(ctx);
 	}
 	pthread_sigmask(SIG_SETMASK, &ctx->signal_mask, NULL);
@@ -258,6 +280,7 @@ static int start(struct sbx_context *ctx, struct pipes *pipes,
 	fd_close(&pipes->control[0]);
 	fd_close(&pipes->error[1]);
 	fd_close(&pipes->status[1]);
+	fd_close(&pipes->handover[1]);
 	err = child_release(ctx, pipes->control[1], pid);
 	if (err) {
 		child_kill(pid);
@@ -270,6 +293,7 @@ static int start(struct sbx_context *ctx, struct pipes *pipes,
 	child->control_fd = pipes->control[1];
 	child->error_fd = pipes->error[0];
 	child->status_fd = pipes->status[0];
+	child->terminal_fd = pipes->handover[0];
 	return 0;
 }
 
@@ -299,7 +323,7 @@ int sbx_spawn(const void *plan, size_t plan_size, const void *invocation,
 		error->op = -1;
 		error->detail = 0;
 	}
-	err = pipes_open(&pipes);
+	err = pipes_open(&pipes, (ctx.run->flags & SBX_INVOCATION_TERMINAL) != 0);
 	if (err) {
 		fail(error, SBX_STAGE_CLONE, err);
 		goto out;

@@ -20,7 +20,8 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from support import install, leaks
 from support.limits import time_limit
-from support.need import MUST_RUN
+from support.need import MUST_RUN, need_user_namespaces
+from support.pty import PROMPT, Person
 from support.user import User, ordinary_user, remove_tree, root_user
 
 # Beside the checkout, unless the variable names another directory.
@@ -194,6 +195,29 @@ def sandbox_run(
         return user.run(argv, **{"cwd": work_dir, **options})  # type: ignore[arg-type]  # User.run
 
     return run
+
+
+@pytest.fixture
+def at_terminal(sandbox_cmd: list[str], user: User, work_dir: Path) -> Callable[..., Person]:
+    """`at_terminal("vi", …)`: a person at a terminal on which `sandbox exec vi …` runs.
+
+    Without words it is a shell, in which $SBX is `sandbox exec`. Options are Person's.
+    """
+    need_user_namespaces()
+
+    def start(*words: str, command: str = "exec", **options: object) -> Person:
+        # line editors without the sequences around each line, which expect() would trip over
+        inputrc = work_dir / ".inputrc"
+        inputrc.write_text("set enable-bracketed-paste off\n")
+        env = user.environ({"TERM": "xterm", "PS1": PROMPT, "INPUTRC": str(inputrc)})
+        argv = [*sandbox_cmd, command, *words]
+        if not words and command == "exec":
+            argv = [*user.prefix, "bash", "--norc", "--noprofile", "-i"]
+            env["SBX"] = " ".join([*sandbox_cmd[len(user.prefix) :], "exec"])
+        options.setdefault("owner", user.uid)
+        return Person(argv, cwd=work_dir, env=env, **options)  # type: ignore[arg-type]  # Person's
+
+    return start
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,16 +40,23 @@ static void s11(struct report *report, int argc, char **argv)
 		report_attempt(report, "tty", ioctl(own, TIOCSTI, &byte), 0);
 }
 
-/** x01 - argument: session id of the caller; its terminal is descriptor 0 */
+/**
+ * x01 - arguments: session id of the caller, device that its terminal is on;
+ * that terminal, or another, is descriptor 0
+ */
 static void x01(struct report *report, int argc, char **argv)
 {
+	struct stat st;
 	pid_t group;
-	long session;
+	long session, device;
 
-	if (long_argument(argc, argv, 0, &session) != 0) {
-		report_unprepared(report, "needs a session id");
+	if (long_argument(argc, argv, 0, &session) != 0 ||
+	    long_argument(argc, argv, 1, &device) != 0 ||
+	    fstat(STDIN_FILENO, &st) < 0) {
+		report_unprepared(report, "needs a session id and a device");
 		return;
 	}
+	report_presence(report, "terminal", st.st_dev == (dev_t)device);
 	report_presence(report, "session", getsid(0) == (pid_t)session);
 	report_attempt(report, "foreground",
 		       ioctl(STDIN_FILENO, TIOCGPGRP, &group), 0);

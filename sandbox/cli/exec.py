@@ -12,6 +12,8 @@ from sandbox.text import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox.cli.options import Parsed
     from sandbox.cli.streams import Sink
     from sandbox.launch.result import Result
@@ -33,20 +35,27 @@ def run(words: tuple[str, ...], missing: tuple[str, ...] = ()) -> int:
         if parsed.has("help"):
             show(EXAMPLES + options_help(OPTIONS))
             return 0
-        if parsed.has("explain"):
-            return _explain(parsed)
-        if not parsed.rest:
+        if not parsed.rest and not parsed.has("explain"):
             raise UsageError(
                 "no command was given",
                 hint=f"for example: {COMMAND} make test; more with `{COMMAND} --help`",
                 code="usage.command",
             )
-        return _run_command(parsed, missing)
+        return run_parsed(parsed, missing)
     except UsageError as error:
         # A script that tests for the command's own codes must not take ours for one of them.
         has_command = error.code != "usage.command" and "--explain" not in words
         error.exit_code = EXIT_SANDBOX if has_command else error.exit_code
         raise
+
+
+def run_parsed(
+    parsed: Parsed,
+    missing: tuple[str, ...],
+    adapt: Callable[[Prepared], Prepared] | None = None,
+) -> int:
+    """Explain or run what was parsed; `adapt` may change the request before it runs."""
+    return _explain(parsed) if parsed.has("explain") else _run_command(parsed, missing, adapt)
 
 
 def _request(parsed: Parsed) -> Request:
@@ -96,7 +105,9 @@ def _open_log(parsed: Parsed) -> EventLog | None:
     return EventLog(level, as_json=as_json)
 
 
-def _run_command(parsed: Parsed, missing: tuple[str, ...]) -> int:
+def _run_command(
+    parsed: Parsed, missing: tuple[str, ...], adapt: Callable[[Prepared], Prepared] | None
+) -> int:
     is_json = parsed.has("json")
     if is_json and "standard output" in missing:
         raise UsageError(
@@ -110,6 +121,8 @@ def _run_command(parsed: Parsed, missing: tuple[str, ...]) -> int:
     log = _open_log(parsed)
     try:
         prepared = _prepare(parsed, missing)
+        if adapt is not None:
+            prepared = adapt(prepared)
         is_detailed = sink is not None or is_json
         result, output = _hold(prepared, log, is_captured=is_json, is_detailed=is_detailed)
     except SandboxError as error:

@@ -31,10 +31,12 @@ class Command:
 
 COMMANDS = (
     Command("exec", "exec", "Run", "run a command behind walls"),
+    Command("shell", "shell", "Run", "an interactive shell behind walls"),
     Command(
         "policy", "policy", "See", "what a policy allows, line by line; compare, import, export"
     ),
     Command("doctor", "doctor", "See", "try each set-up step here: what works, what to do"),
+    Command("completion", "completion", "More", "a completion script for bash, zsh or fish"),
 )
 
 _HELP_HEAD = """\

@@ -55,6 +55,10 @@ _STAGES: dict[Stage, Words] = {
         "pid 1 of the sandbox cannot be started: {why}",
         "the caller's process limit may be used up: see `ulimit -u`",
     ),
+    Stage.TERMINAL: (
+        "the command's own terminal cannot be opened: {why}",
+        'it needs Linux 4.13; the policy can do without it: process.tty = "setsid"',
+    ),
     Stage.SESSION: ("the command's session cannot be made (setsid): {why}", _DOCTOR),
     Stage.CHDIR: (
         "the working directory {cwd} cannot be entered inside: {why}",
@@ -139,6 +143,10 @@ _SPECIAL: dict[tuple[Stage, int], Words] = {
     (Stage.HOSTNAME, errnos.EINVAL): (
         "the host name {hostname} is too long: {why}",
         "a host name has at most 64 bytes: --hostname NAME",
+    ),
+    (Stage.TERMINAL, errnos.ENOSPC): (
+        "the command's own terminal cannot be opened: the host has no more of them ({errno})",
+        "see /proc/sys/kernel/pty/max and /proc/sys/kernel/pty/nr",
     ),
     (Stage.CHDIR, errnos.ENOENT): (
         "the working directory {cwd} does not exist inside the sandbox ({errno})",

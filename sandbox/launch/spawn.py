@@ -46,6 +46,11 @@ class Status:
     switches: int
     degraded: int
 
+    @property
+    def is_stop(self) -> bool:
+        """Whether it only stopped (a command on a terminal of its own, see Child.terminal)."""
+        return os.WIFSTOPPED(self.wait_status)
+
 
 class SpawnFailed(SetupError):
     """The core refused; `failure` says where. Worded by launch/errors_text.py."""
@@ -67,6 +72,7 @@ class Child:
         self.control_fd: int = record.control_fd
         self.error_fd: int = record.error_fd
         self.status_fd: int = record.status_fd
+        self._terminal_fd: int = record.terminal_fd
         self._is_reaped = False
 
     def __enter__(self) -> Self:
@@ -100,8 +106,21 @@ class Child:
         """Open the barrier of an invocation that has one."""
         os.write(self.control_fd, b"G")
 
+    def terminal(self) -> int:
+        """Return the master of the command's terminal; the caller closes it.
+
+        Errors: OSError where the command has none. Call it once, after the command started.
+        """
+        fd = lib.sbx_terminal_receive(self._terminal_fd)
+        if fd < 0:
+            raise OSError(-fd, os.strerror(-fd))
+        return fd
+
     def status(self) -> Status | None:
-        """Return pid 1's report; None if it died without one (killed from outside)."""
+        """Return pid 1's report; None if it died without one (killed from outside).
+
+        With a terminal there is one for each stop of the command, and the last for its end.
+        """
         data = os.read(self.status_fd, _STATUS.size)
         if len(data) < _STATUS.size:
             return None
@@ -143,8 +162,10 @@ class Child:
         if not self._is_reaped:
             self.kill()
             self.wait_gone(10_000)
-        for fd in (self.control_fd, self.error_fd, self.status_fd, self.pidfd):
-            os.close(fd)
+        fds = (self.control_fd, self.error_fd, self.status_fd, self._terminal_fd, self.pidfd)
+        for fd in fds:
+            if fd >= 0:
+                os.close(fd)
         self.pidfd = -1
 
 

@@ -42,7 +42,7 @@ FORMATS = {
     "sbx_env_rule": "=IIII",
     "sbx_protect": "=IIII",
     "sbx_supervise": "=IIQ",
-    "sbx_invocation_core": "=II",
+    "sbx_invocation_core": "=IIiI",
     "sbx_fd_map": "=ii",
 }
 
@@ -267,7 +267,11 @@ def encode_invocation(invocation: Invocation) -> bytes:
     w = _Writer(INVOCATION_MAGIC)
     flags = int(invocation.has_barrier) | int(invocation.is_held) << 1
     flags |= int(invocation.has_outer_maps) << 2
-    w.records(INVOCATION, "sbx_invocation_core", [(w.text(invocation.cwd), flags)])
+    terminal = invocation.terminal
+    if terminal is not None:
+        flags |= 0x18 if terminal.is_foreground else 0x8
+    source = -1 if terminal is None else terminal.source
+    w.records(INVOCATION, "sbx_invocation_core", [(w.text(invocation.cwd), flags, source, 0)])
     w.offsets(ARGV, invocation.argv)
     w.offsets(ENVP, invocation.env)
     w.offsets(PROGRAMS, invocation.programs)

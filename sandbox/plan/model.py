@@ -150,16 +150,17 @@ class Stage(IntEnum):
     LOOPBACK = 8
     MOUNTS = 9
     PIVOT = 10
-    INIT = 11
-    SESSION = 12
-    CHDIR = 13
-    RLIMITS = 14
-    CAPS = 15
-    NO_NEW_PRIVS = 16
-    FDS = 17
-    LANDLOCK = 18
-    SECCOMP = 19
-    EXEC = 20
+    TERMINAL = 11
+    INIT = 12
+    SESSION = 13
+    CHDIR = 14
+    RLIMITS = 15
+    CAPS = 16
+    NO_NEW_PRIVS = 17
+    FDS = 18
+    LANDLOCK = 19
+    SECCOMP = 20
+    EXEC = 21
 
     @property
     def label(self) -> str:
@@ -315,10 +316,24 @@ class Plan:
 
 @record
 class FdMap:
-    """The command's descriptor `target` is the caller's `source`."""
+    """The command's descriptor `target` is the caller's `source`, or FD_TERMINAL: its own."""
 
     source: int
     target: int
+
+
+FD_TERMINAL = -2  # SBX_FD_TERMINAL
+
+
+@record
+class OwnTerminal:
+    """The command gets a pseudo-terminal with the modes and the size of the caller's `source`.
+
+    Shape: without `is_foreground`, reading it or changing its modes stops the command first.
+    """
+
+    source: int
+    is_foreground: bool = True
 
 
 @record
@@ -341,3 +356,4 @@ class Invocation:
     has_barrier: bool = False
     is_held: bool = False
     has_outer_maps: bool = False
+    terminal: OwnTerminal | None = None

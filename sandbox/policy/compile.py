@@ -181,7 +181,7 @@ def _flags(policy: Policy, namespaces: Namespace, *, has_landlock: bool) -> Plan
         (policy.filesystem.root == "tmpfs-ro", PlanFlag.ROOT_READONLY),
         (not policy.isolation.nested_userns, PlanFlag.LOCK_USERNS),
         (policy.network.has_loopback and bool(namespaces & Namespace.NET), PlanFlag.LOOPBACK),
-        (policy.process.tty == "setsid", PlanFlag.NEW_SESSION),
+        (policy.process.tty != "raw", PlanFlag.NEW_SESSION),
         (policy.process.on_main_exit == "wait-all", PlanFlag.WAIT_ALL),
         (has_landlock, PlanFlag.LANDLOCK),
         (bool(namespaces & Namespace.TIME), PlanFlag.ZERO_CLOCKS),
@@ -296,7 +296,10 @@ def _simple(policy: Policy) -> list[Effective]:
         note,
     )
     no_record = "refused calls leave no record in this version"
+    raw = f"the command holds the caller's terminal ({policy.origin('process.tty')})"
+    terminal = Effective("process.tty", OFF, OFF, "", raw)
     return [
+        *([terminal] if policy.process.tty == "raw" else []),
         Effective("isolation.no_new_privs", isolation.no_new_privs, "on", "PR_SET_NO_NEW_PRIVS"),
         Effective("process.capabilities", REQUIRE, "on", "all sets empty, securebits locked"),
         locked,

@@ -41,9 +41,9 @@ class Isolation:
 class Process:
     """The command's identity and end.
 
-    Shape: `tty` is setsid or raw; `on_main_exit` is kill-tree or wait-all; `chdir` is the absolute
-           directory to start in, None for the caller's; `id_map` is single (only the command's ids
-           exist inside) or multi (the caller's subordinate ids too).
+    Shape: `tty` is relay, setsid or raw; `on_main_exit` is kill-tree or wait-all; `chdir` is the
+           absolute directory to start in, None for the caller's; `id_map` is single (only the
+           command's ids exist inside) or multi (the caller's subordinate ids too).
     """
 
     hostname: str

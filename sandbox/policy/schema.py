@@ -86,7 +86,7 @@ SCHEMA: dict[str, Key] = {
     "process.uid": Key("int", 1000, low=0, high=(1 << 32) - 2),
     "process.gid": Key("int", 1000, low=0, high=(1 << 32) - 2),
     "process.id_map": Key("choice", "single", ("single", "multi")),
-    "process.tty": Key("choice", "setsid", ("setsid", "raw"), ("relay",)),
+    "process.tty": Key("choice", "relay", ("relay", "setsid", "raw")),
     "process.on_main_exit": Key("choice", "kill-tree", ("kill-tree", "wait-all")),
     "process.term_grace": Key("duration", 2000),
     "env.allow": Key("names", ()),

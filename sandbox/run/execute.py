@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from sandbox.errors import SandboxError
     from sandbox.launch.spawn import Child
-    from sandbox.plan.model import MountOp
+    from sandbox.launch.terminal import Terminal
+    from sandbox.plan.model import FdMap, MountOp, Plan
     from sandbox.run.relay import Relay
 
 __all__ = ["Prepared", "Request", "execute", "prepare"]
@@ -152,13 +153,20 @@ def _run(
     from sandbox.run.supervise import Supervisor
 
     plan, invocation = prepared.plan, prepared.invocation
-    relay = _open_relay(prepared)
+    terminals = _terminals(prepared)
+    if terminals:
+        from sandbox.launch.terminal import with_terminal
+
+        invocation = with_terminal(invocation, plan, terminals)
+    relay = _open_relay(plan, invocation)
     if relay is not None:
         invocation = replace(invocation, fds=relay.fds)
+    terminal: Terminal | None = None
     started_s = time.monotonic()
     try:
+        terminal = _open_terminal(invocation, terminals, relay, forwarding)
         with _spawn(prepared, invocation, group) as child:
-            forwarding.attach(child)
+            forwarding.attach(child, None if terminal is None else terminal.resize)
             if relay is not None:
                 relay.release_writers()
             failure = child.start_failure()
@@ -166,13 +174,17 @@ def _run(
                 child.wait_gone(1000)
                 raise SpawnFailed(failure)
             emit("run.started", **known, policy=prepared.policy.name)
-            ending = Supervisor(child, plan, relay, group).run(started_s)
+            if terminal is not None:
+                terminal.start(child)
+            ending = Supervisor(child, plan, relay, terminal, group).run(started_s)
         if relay is not None:
             # a reader that stalls holds up the end only of a run that ended by itself
             relay.drain(2.0 if ending.cause else None)
     except SetupError as error:
         return _failed(prepared, error, known, emit)
     finally:
+        if terminal is not None:
+            terminal.__exit__(None, None, None)
         if relay is not None:
             relay.__exit__(None, None, None)
     result = ended(prepared, ending, relay, known, was_user=forwarding.was_ended)
@@ -189,15 +201,40 @@ def _run(
     return result
 
 
-def _open_relay(prepared: Prepared) -> Relay | None:
-    limit_bytes = dict(prepared.plan.supervise).get(Supervise.OUTPUT_BYTES)
+def _terminals(prepared: Prepared) -> tuple[FdMap, ...]:
+    """Return the caller's terminals that the command gets one of its own for."""
+    fds = prepared.invocation.fds
+    if prepared.policy.process.tty != "relay" or not any(os.isatty(fd.source) for fd in fds):
+        return ()
+    from sandbox.launch.terminal import find_terminals  # only on a terminal
+
+    return find_terminals(fds)
+
+
+def _open_terminal(
+    invocation: Invocation, terminals: tuple[FdMap, ...], relay: Relay | None, forwarding: Any
+) -> Terminal | None:
+    if invocation.terminal is None:
+        return None
+    from sandbox.launch.terminal import Terminal
+
+    return Terminal(
+        terminals,
+        is_foreground=invocation.terminal.is_foreground,
+        count=None if relay is None else relay.allowed,
+        stop=forwarding.stop_group,
+    )
+
+
+def _open_relay(plan: Plan, invocation: Invocation) -> Relay | None:
+    limit_bytes = dict(plan.supervise).get(Supervise.OUTPUT_BYTES)
     if limit_bytes is None:
         return None
     from sandbox.run.relay import Relay, limited_targets  # threading is not free
 
-    if not limited_targets(prepared.invocation.fds):
+    if not limited_targets(invocation.fds) and invocation.terminal is None:
         return None
-    return Relay(prepared.invocation.fds, limit_bytes)
+    return Relay(invocation.fds, limit_bytes)
 
 
 def _spawn(prepared: Prepared, invocation: Invocation, group: Any) -> Child:

@@ -1,8 +1,10 @@
 """Output limits: the command's stdout and stderr pass through here, counted.
 
 Only where a policy limits output and the stream is not a terminal: a terminal passed through a
-pipe would no longer be one. One thread a pipe, since a slow reader must not stop the supervisor;
-two streams that are the same file share a pipe, so that their lines keep their order.
+pipe would no longer be one. What a command writes to a terminal of its own passes through
+launch/terminal.py, which asks here how much of it may. One thread a pipe, since a slow reader must
+not stop the supervisor; two streams that are the same file share a pipe, so that their lines keep
+their order.
 """
 
 from __future__ import annotations
@@ -27,10 +29,7 @@ def limited_targets(fds: tuple[FdMap, ...]) -> tuple[FdMap, ...]:
 
 
 def _is_countable(fd: int) -> bool:
-    try:
-        return not os.isatty(fd)
-    except OSError:
-        return False
+    return fd >= 0 and not os.isatty(fd)
 
 
 class Relay:
@@ -98,12 +97,13 @@ class Relay:
     def _pass_on(self, reader: int, destination: int) -> None:
         try:
             while chunk := os.read(reader, _CHUNK):
-                if not _write(destination, self._allowed(chunk)):
+                if not _write(destination, self.allowed(chunk)):
                     break
         finally:
             os.close(reader)  # where our reader went away, the command sees a broken pipe too
 
-    def _allowed(self, chunk: bytes) -> bytes:
+    def allowed(self, chunk: bytes) -> bytes:
+        """Count `chunk`; return as much of it as the limit leaves room for."""
         with self._lock:
             room = max(0, self._limit_bytes - self.total_bytes)
             self.total_bytes += min(room, len(chunk))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import time
 
@@ -12,12 +13,14 @@ from sandbox.run.watch import Watch
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sandbox.launch.spawn import Child, Status
+    from sandbox.launch.terminal import Terminal
     from sandbox.plan.model import Plan
     from sandbox.run.cgroup import RunGroup
     from sandbox.run.relay import Relay
 
 _SIGTERM = 15
 _GONE_MS = 10_000
+_DRAIN_S = 2.0
 
 
 @record
@@ -36,50 +39,101 @@ class Ending:
 
 
 class Supervisor:
-    """Watches one started child until its namespace is gone."""
+    """Watches one started child until its namespace is gone; passes its terminal on meanwhile."""
 
     def __init__(
-        self, child: Child, plan: Plan, relay: Relay | None, group: RunGroup | None = None
+        self,
+        child: Child,
+        plan: Plan,
+        relay: Relay | None,
+        terminal: Terminal | None = None,
+        group: RunGroup | None = None,
     ) -> None:
         limits = dict(plan.supervise)
         self._child = child
-        self._relay = relay
+        self._terminal = terminal
+        self._full_fd = -1 if relay is None else relay.full_fd
         self._wall_ms = limits.get(Supervise.WALL_MS)
         self._grace_ms = limits.get(Supervise.TERM_GRACE_MS, 2000)
         self._watch = Watch(child, plan, group)
+        self._look_at_s = 0.0
         self._cause = ""
+        self._deadline_s: float | None = None
+        self._kill_at_s: float | None = None
 
     def run(self, started_s: float) -> Ending:
         """Wait for the end; `started_s` is time.monotonic() at the start."""
-        deadline_s = None if self._wall_ms is None else started_s + self._wall_ms / 1000
-        poller = select.poll()
-        poller.register(self._child.status_fd, select.POLLIN)
-        if self._relay is not None:
-            poller.register(self._relay.full_fd, select.POLLIN)
+        if self._wall_ms is not None:
+            self._deadline_s = started_s + self._wall_ms / 1000
         while True:
-            ready = {fd for fd, _events in poller.poll(self._wait_ms(deadline_s))}
+            ready = self._poll()
             if self._child.status_fd in ready:
-                break
-            if ready:
+                status = self._child.status()
+                if status is None or self._terminal is None or not status.is_stop:
+                    break
+                self._terminal.stopped(os.WSTOPSIG(status.wait_status))
+            if self._full_fd in ready:
+                self._full_fd = -1
                 self._end("output")
-                poller.unregister(self._relay.full_fd)  # type: ignore[union-attr]  # else not ready
-            if deadline_s is not None and time.monotonic() >= deadline_s:
-                self._end("timeout")
-                deadline_s = None
-            self._end(self._watch.check())
-        status = self._child.status()
+            if self._terminal is not None:
+                self._terminal.recheck()
+                for fd, events in ready.items():
+                    self._terminal.handle(fd, events)
+            self._watch_time()
+            self._look()
+        return self._finish(status, started_s)
+
+    def _finish(self, status: Status | None, started_s: float) -> Ending:
+        # pid 1 leads the terminal's session: with its end the kernel drops unread output
+        timeout_s = _DRAIN_S if self._cause else None
+        takes_more = True
+        if self._terminal is not None and status is not None:
+            takes_more = self._terminal.drain(timeout_s)
         self._watch.kill()
         self._child.wait_gone(_GONE_MS)
+        if self._terminal is not None and takes_more:
+            self._terminal.drain(timeout_s)
         wall_ms = int((time.monotonic() - started_s) * 1000)
         return Ending(status, self._cause, wall_ms, self._watch.peak_bytes(), self._watch.hits())
 
-    def _wait_ms(self, deadline_s: float | None) -> int | None:
-        waits = []
-        if deadline_s is not None:
-            waits.append(max(0, int((deadline_s - time.monotonic()) * 1000) + 1))
+    def _poll(self) -> dict[int, int]:
+        poller = select.poll()
+        poller.register(self._child.status_fd, select.POLLIN)
+        if self._full_fd >= 0:
+            poller.register(self._full_fd, select.POLLIN)
+        if self._terminal is not None:
+            for fd, events in self._terminal.interests():
+                poller.register(fd, events)
+        return dict(poller.poll(self._wait_ms()))
+
+    def _wait_ms(self) -> int | None:
+        waits = [
+            max(0, int((moment_s - time.monotonic()) * 1000) + 1)
+            for moment_s in (self._deadline_s, self._kill_at_s)
+            if moment_s is not None
+        ]
         if self._watch.interval_ms is not None:
             waits.append(self._watch.interval_ms)
+        if self._terminal is not None and self._terminal.recheck_ms is not None:
+            waits.append(self._terminal.recheck_ms)
         return min(waits) if waits else None
+
+    def _watch_time(self) -> None:
+        now_s = time.monotonic()
+        if self._deadline_s is not None and now_s >= self._deadline_s:
+            self._deadline_s = None
+            self._end("timeout")
+        if self._kill_at_s is not None and now_s >= self._kill_at_s:
+            self._kill_at_s = None
+            self._kill()
+
+    def _look(self) -> None:
+        """Look at memory and processor time, not more often than the watch asks for."""
+        now_s = time.monotonic()
+        if self._watch.interval_ms is None or now_s < self._look_at_s:
+            return
+        self._look_at_s = now_s + self._watch.interval_ms / 1000
+        self._end(self._watch.check())
 
     def _end(self, cause: str) -> None:
         """End the tree for a limit's sake. Memory is not asked for twice; the rest gets a grace."""
@@ -87,10 +141,12 @@ class Supervisor:
             return
         self._cause = cause
         if cause == "memory":
-            self._watch.kill()
+            self._kill()
             return
         self._child.signal(_SIGTERM)
-        poller = select.poll()
-        poller.register(self._child.status_fd, select.POLLIN)
-        if not poller.poll(self._grace_ms):
-            self._watch.kill()
+        self._kill_at_s = time.monotonic() + self._grace_ms / 1000
+
+    def _kill(self) -> None:
+        if self._terminal is not None:
+            self._terminal.flush()
+        self._watch.kill()

@@ -12,13 +12,13 @@ import pytest
 from security.answers import Answer, parse
 from security.catalogue.model import POLICIES
 from security.places import Places
-from security.verdict import HELD, judge
+from security.verdict import HELD, Verdict, judge
 
 from support.need import need_program
 
 MARK = b"#"  # what probe S11 pushes
 # the shell is the leader of the session, so that "$$" is its id
-WITH_SESSION_ID = ["sh", "-c", '"$@" "$$"', "sh"]
+WITH_SESSION_ID = ["sh", "-c", '"$@" "$$" "$(stat -Lc %d /dev/stdin)"', "sh"]
 
 
 @contextmanager
@@ -87,12 +87,33 @@ def _legacy_tiocsti_is_off() -> bool:
 def test_x01_terminal_and_session_are_the_callers(
     policy: str, places: Places, sandbox_cmd: list[str], record_verdict: Callable[[str, str], None]
 ) -> None:
-    """The command is in another session: no foreground group, no taking, no leaving."""
+    """The command is in another session on another terminal, where it may do as it likes."""
+    own = {"foreground": "OK", "steal": "EPERM", "leave": "OK"}
+    verdict = _judge_session(
+        policy, {**own, "session": "absent", "terminal": "absent"}, places, sandbox_cmd
+    )
+    record_verdict(f"X01-{policy}", verdict.kind)
+    assert verdict.kind == HELD, verdict.reasons
+    assert verdict.live >= {"session", "terminal"}
+
+
+def test_x01_without_a_terminal_of_its_own_it_has_no_hold_on_the_callers(
+    places: Places, sandbox_cmd: list[str], record_verdict: Callable[[str, str], None]
+) -> None:
+    """tty = "setsid": the terminal is the caller's; no foreground group, no taking, no leaving."""
+    policy = places.work / "detached.toml"
+    policy.write_text("schema = 1\nextends = ['strict']\nprocess.tty = 'setsid'\n")
+    refused = {"session": "absent", "foreground": "ENOTTY", "steal": "EPERM", "leave": "ENOTTY"}
+    verdict = _judge_session(str(policy), {**refused, "terminal": "OK"}, places, sandbox_cmd)
+    record_verdict("X01-setsid", verdict.kind)
+    assert verdict.kind == HELD, verdict.reasons
+    assert verdict.live >= {"session", "foreground", "leave"}
+
+
+def _judge_session(
+    policy: str, expected: dict[str, str], places: Places, sandbox_cmd: list[str]
+) -> Verdict:
     control, _ = _on_terminal([*WITH_SESSION_ID, str(places.probe), "X01"], places, places.scratch)
     argv = [*WITH_SESSION_ID, *_in_sandbox(places, sandbox_cmd, policy, "X01")]
     inside, _ = _on_terminal(argv, places, places.work)
-    expected = {"session": "absent", "foreground": "ENOTTY", "steal": "EPERM", "leave": "ENOTTY"}
-    verdict = judge(expected, [control], inside)
-    record_verdict(f"X01-{policy}", verdict.kind)
-    assert verdict.kind == HELD, verdict.reasons
-    assert verdict.live >= {"session", "foreground", "leave"}
+    return judge(expected, [control], inside)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from sandbox.plan.model import (
+    FD_TERMINAL,
     EnvKind,
     EnvRule,
     FdMap,
@@ -19,6 +20,7 @@ from sandbox.plan.model import (
     MountKind,
     MountOp,
     Namespace,
+    OwnTerminal,
     Plan,
     PlanFlag,
     Protect,
@@ -29,6 +31,7 @@ from sandbox.plan.model import (
     SlotPath,
     Supervise,
 )
+from sandbox.record import replace
 
 SHIPPED = ("strict", "default", "tiny", "build")
 # ld [nr]; jeq #59, allow, errno; in struct sock_filter of the native order, little-endian here
@@ -141,4 +144,6 @@ def made_invocations() -> dict[str, Invocation]:
         extra_mounts=_mounts()[:3],
         has_barrier=True,
     )
-    return {"small": small, "full": full}
+    own = (FdMap(FD_TERMINAL, 0), FdMap(1, 1), FdMap(FD_TERMINAL, 2))
+    terminal = replace(small, fds=own, terminal=OwnTerminal(0, is_foreground=False))
+    return {"small": small, "full": full, "terminal": terminal}

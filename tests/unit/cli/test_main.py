@@ -14,7 +14,8 @@ def test_help_fits_one_screen() -> None:
     lines = help_text().splitlines()
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
-    assert {"exec", "policy", "doctor"} == {command.name for command in COMMANDS}
+    names = {"exec", "shell", "policy", "doctor", "completion"}
+    assert names == {command.name for command in COMMANDS}
     assert all(f" {command.name} " in help_text() for command in COMMANDS)
 
 

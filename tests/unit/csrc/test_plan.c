@@ -295,6 +295,7 @@ static struct blob *invocation_new(struct sbx_fd_map **fds, uint32_t **slots,
 
 	*core = blob_section(blob, SBX_SECTION_INVOCATION, 1, sizeof(**core));
 	(*core)->cwd = blob_string(blob, "/tmp");
+	(*core)->terminal = -1;
 	argv = blob_section(blob, SBX_SECTION_ARGV, 2, sizeof(*argv));
 	argv[0] = blob_string(blob, "true");
 	argv[1] = blob_string(blob, "\xff\xfe not UTF-8");
@@ -328,9 +329,19 @@ static struct blob *invocation_new(struct sbx_fd_map **fds, uint32_t **slots,
 static void test_invocation_is_checked(void)
 {
 	BREAK_RUN("valid invocation", 0, core->flags = SBX_INVOCATION_BARRIER);
-	BREAK_RUN("run flags", -EINVAL, core->flags = 8);
+	BREAK_RUN("run flags", -EINVAL, core->flags = 0x20);
 	BREAK_RUN("maps outside", -EINVAL,
 		  core->flags = SBX_INVOCATION_MAPS_OUTSIDE);
+	BREAK_RUN("reserved", -EINVAL, core->reserved = 1);
+	BREAK_RUN("a terminal", 0, core->flags = SBX_INVOCATION_TERMINAL;
+		  core->terminal = 0; fds[0].source = SBX_FD_TERMINAL);
+	BREAK_RUN("terminal of nobody", -EINVAL,
+		  core->flags = SBX_INVOCATION_TERMINAL);
+	BREAK_RUN("terminal not asked for", -EINVAL, core->terminal = 0);
+	BREAK_RUN("terminal as a source", -EINVAL,
+		  fds[0].source = SBX_FD_TERMINAL);
+	BREAK_RUN("foreground of nothing", -EINVAL,
+		  core->flags = SBX_INVOCATION_FOREGROUND);
 	BREAK_RUN("relative cwd", -EINVAL,
 		  core->cwd = blob_string(blob, "tmp"));
 	BREAK_RUN("no cwd", -EINVAL, core->cwd = 0);

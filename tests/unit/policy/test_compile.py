@@ -307,3 +307,13 @@ _JSON = st.recursive(
 def test_json_is_what_the_standard_library_reads(data: Any) -> None:
     """Our writer's text means the data, lone surrogates included."""
     assert data == json.loads(dump_json(data))
+
+
+@pytest.mark.parametrize(("tty", "is_named"), [("relay", False), ("setsid", False), ("raw", True)])
+def test_raw_terminal_is_named(
+    host: Host, policy_of: Callable[..., Policy], tty: str, is_named: bool
+) -> None:
+    """Only the mode without a session of its own stands in the result."""
+    plan = compile_plan(policy_of(f"extends = ['strict']\nprocess.tty = '{tty}'"), host)
+    assert ("process.tty" in notes_of(plan)["effective"]) is is_named
+    assert bool(plan.flags & PlanFlag.NEW_SESSION) is not is_named
