@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <linux/capability.h>
@@ -120,6 +121,11 @@ int sbx_is_privileged(void)
 	return (data[0].effective & wanted) == wanted && is_initial_userns();
 }
 
+int sbx_orphans_adopt(void)
+{
+	return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
 static int outside_differs(const struct sbx_context *ctx)
 {
 	size_t count, i;
@@ -168,6 +174,10 @@ static int context_init(struct sbx_context *ctx, const void *plan,
 		ctx->slots[i] = sbx_string(&ctx->invocation, slots[i]);
 	sbx_records(&ctx->invocation, SBX_SECTION_ARGV, &argc);
 	sbx_records(&ctx->invocation, SBX_SECTION_ENVP, &envc);
+	ctx->supervisor_pid = getpid();
+	sbx_records(&ctx->invocation, SBX_SECTION_MOUNTS, &count);
+	if (count && !(ctx->core->namespaces & SBX_CLONE_NEWNS))
+		return fail(error, SBX_STAGE_CHECK, -EINVAL);
 	ctx->vectors = malloc((argc + envc + 2) * sizeof(char *));
 	return ctx->vectors ? 0 : fail(error, SBX_STAGE_CHECK, -ENOMEM);
 }
@@ -279,14 +289,12 @@ int sbx_spawn(const void *plan, size_t plan_size, const void *invocation,
 {
 	struct sbx_context ctx;
 	struct pipes pipes;
-	size_t mounts = 0;
 	int err;
 
 	err = context_init(&ctx, plan, plan_size, invocation, invocation_size,
 			   error);
 	if (err)
 		goto out;
-	mounts = sbx_mount_count(&ctx);
 	ctx.is_switching_ids = outside_differs(&ctx);
 	if (ctx.is_switching_ids) {
 		err = sbx_sources_open(&ctx);
@@ -308,7 +316,7 @@ int sbx_spawn(const void *plan, size_t plan_size, const void *invocation,
 	if (err)
 		pipes_close(&pipes);
 out:
-	sbx_sources_close(&ctx, mounts);
+	sbx_sources_close(&ctx);
 	free(ctx.vectors);
 	return err;
 }

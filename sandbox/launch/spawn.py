@@ -22,6 +22,7 @@ _STATUS = struct.Struct("=iiQQQQII")
 _WALL = 0x40000000  # __WALL: the child has no exit signal, see csrc/spawn.c
 
 DEGRADED_PROC_BIND = 0x1
+DEGRADED_USERNS_LOCK = 0x2
 
 
 @record
@@ -57,10 +58,12 @@ class SpawnFailed(SetupError):
 class Child:
     """A started sandbox: descriptors are owned here; closing `control` ends the sandbox.
 
-    Use as a context manager: leaving it kills what is left and reaps pid 1.
+    Use as a context manager: leaving it kills what is left and reaps pid 1. Without a pid
+    namespace (`has_namespace`) it is init that ends the tree, so init is asked, not killed.
     """
 
-    def __init__(self, record: _CData) -> None:
+    def __init__(self, record: _CData, *, has_namespace: bool = True) -> None:
+        self._has_namespace = has_namespace
         self.pid: int = record.pid
         self.pidfd: int = record.pidfd
         self.control_fd: int = record.control_fd
@@ -109,7 +112,15 @@ class Child:
 
     def kill(self) -> None:
         """End every process of the sandbox now."""
-        self.signal(9)
+        if self._has_namespace:
+            self.signal(9)
+        else:
+            self._close_control()
+
+    def _close_control(self) -> None:
+        if self.control_fd >= 0:
+            os.close(self.control_fd)
+            self.control_fd = -1
 
     def _pidfd_signal(self, number: int) -> None:
         import signal  # most runs never send one
@@ -126,6 +137,10 @@ class Child:
             return False
         os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | _WALL)
         self._is_reaped = True
+        if not self._has_namespace:
+            from sandbox.launch.orphans import end_orphans  # few runs go without namespaces
+
+            end_orphans()
         return True
 
     def close(self) -> None:
@@ -134,18 +149,26 @@ class Child:
             return
         if not self._is_reaped:
             self.kill()
-            self.wait_gone(10_000)
-        for fd in (self.control_fd, self.error_fd, self.status_fd, self.pidfd):
+            if not self.wait_gone(10_000) and not self._has_namespace:
+                self.signal(9)  # a stopped init cannot end the tree
+                self.wait_gone(10_000)
+        self._close_control()
+        for fd in (self.error_fd, self.status_fd, self.pidfd):
             os.close(fd)
         self.pidfd = -1
 
 
-def spawn(plan: bytes, invocation: bytes) -> Child:
+def spawn(plan: bytes, invocation: bytes, *, has_namespace: bool = True) -> Child:
     """Start the encoded invocation behind the encoded plan's walls.
 
-    Shape:  returns once the child has its id maps; `Child.start_failure` says whether it ran.
+    Shape:  returns once the child has its id maps; `Child.start_failure` says whether it ran;
+            `has_namespace` says whether the plan has a pid namespace.
     Errors: SpawnFailed with the stage in which the parent's part ended; nothing is left over.
     """
+    if not has_namespace:
+        from sandbox.launch.orphans import adopt
+
+        adopt()
     child = ffi.new("struct sbx_child *")
     error = ffi.new("struct sbx_error *")
     result = lib.sbx_spawn(
@@ -158,4 +181,4 @@ def spawn(plan: bytes, invocation: bytes) -> Child:
     )
     if result < 0:
         raise SpawnFailed(Failure(error.stage, error.op, -result, error.detail))
-    return Child(child)
+    return Child(child, has_namespace=has_namespace)

@@ -33,7 +33,7 @@ def merge(parent: Layer, child: Layer) -> Layer:
 def apply_flags(policy: Policy, flags: tuple[Flag, ...]) -> Policy:
     """Return `policy` with the command line's last word; every replaced value is in `overrides`.
 
-    Shape:  keys are ro rw tmpfs bind overlay hide env net hostname chdir uid timeout limit;
+    Shape:  keys are ro rw tmpfs bind overlay hide env net hostname chdir uid rootfs timeout limit;
             relative paths start at the working directory.
     Errors: UsageError for a malformed flag or one path named twice; PolicyError(policy.path) for a
             path that does not exist.

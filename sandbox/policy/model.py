@@ -42,7 +42,8 @@ class Process:
     """The command's identity and end.
 
     Shape: `tty` is setsid or raw; `on_main_exit` is kill-tree or wait-all; `chdir` is the absolute
-           directory to start in, None for the caller's.
+           directory to start in, None for the caller's; `capabilities` are kept in the sandbox's
+           own user namespace.
     """
 
     hostname: str
@@ -52,6 +53,7 @@ class Process:
     on_main_exit: str
     term_grace_ms: int
     chdir: bytes | None = None
+    capabilities: tuple[str, ...] = ()
 
 
 @record
@@ -105,7 +107,10 @@ class Symlink:
 
 @record
 class Filesystem:
-    """The view. `root` is tmpfs-ro or tmpfs; `protect` and `groups` name groups of `groups.py`."""
+    """The view. `root` is tmpfs-ro, tmpfs, image or host; `rootfs` is the image's directory.
+
+    Shape: `protect` and `groups` name groups of `groups.py`; `host` has no view at all.
+    """
 
     root: str
     mounts: tuple[MountRule, ...]
@@ -117,6 +122,7 @@ class Filesystem:
     proc_subset: str
     proc_fallback: str
     dev: tuple[str, ...]
+    rootfs: SlotPath | None = None
 
 
 @record

@@ -43,6 +43,10 @@ def prepare(request: Request) -> Prepared:
     host = detect(need=needed_features(policy))
     plan = compile_plan(policy, host)
     places = find_places(policy, plan)
+    if not plan.namespaces:
+        from sandbox.policy.confined import check_narrowing  # few runs go without namespaces
+
+        check_narrowing(policy, places.slots)
     if "@toolchains" in policy.filesystem.groups and b"VIRTUAL_ENV" in os.environb:
         from sandbox.run.virtualenv import with_virtualenv
 
@@ -118,7 +122,7 @@ def execute(
         missing = frozenset(
             inside for inside, path in paths.items() if path not in placeholders.covered
         )
-        invocation = _final_invocation(prepared.invocation, scratch.path, missing)
+        invocation = _final_invocation(prepared, scratch.path, missing)
         return _run(replace(prepared, invocation=invocation), forwarding, known, emit)
 
 
@@ -126,14 +130,24 @@ def _ignore(_event: str, **_fields: object) -> None:
     """Stands for a caller without interest in events."""
 
 
-def _final_invocation(
-    invocation: Invocation, state: bytes, missing: frozenset[bytes]
-) -> Invocation:
+def _final_invocation(prepared: Prepared, state: bytes, missing: frozenset[bytes]) -> Invocation:
     """Put in what exists only now: the state directory, and which placeholders could be made."""
+    invocation = prepared.invocation
     slots = list(invocation.slots)
     slots[Slot.STATE] = state
     mounts = tuple(op for op in invocation.extra_mounts if op.target.path not in missing)
-    return replace(invocation, slots=tuple(slots), extra_mounts=mounts)
+    invocation = replace(invocation, slots=tuple(slots), extra_mounts=mounts)
+    if prepared.plan.namespaces:
+        return invocation
+    own = {rule.name: rule.value for rule in prepared.plan.env if rule.value.slot is Slot.STATE}
+    given = {entry.partition(b"=")[0] for entry in invocation.env}
+    made = tuple(
+        name + b"=" + value.resolve(invocation.slots)
+        for name, value in own.items()
+        if name not in given
+    )
+    cwd = invocation.cwd or own[b"TMPDIR"].resolve(invocation.slots)
+    return replace(invocation, env=invocation.env + made, cwd=cwd)
 
 
 def _run(prepared: Prepared, forwarding: Any, known: dict[str, Any], emit: Any) -> Result:
@@ -189,7 +203,11 @@ def _open_relay(prepared: Prepared) -> Relay | None:
 
 
 def _spawn(prepared: Prepared, invocation: Invocation) -> Child:
-    return spawn(encode_plan(prepared.plan), encode_invocation(invocation))
+    return spawn(
+        encode_plan(prepared.plan),
+        encode_invocation(invocation),
+        has_namespace=bool(prepared.plan.namespaces),
+    )
 
 
 def _failed(prepared: Prepared, error: SpawnFailed, known: dict[str, Any], emit: Any) -> Result:

@@ -92,7 +92,7 @@ def test_unknown_name_says_the_nearest() -> None:
     with pytest.raises(PolicyError, match="no policy named 'stirct'; did you mean strict") as info:
         load_policy("stirct")
     assert info.value.code == "policy.not-found"
-    assert "default, strict, tiny" in str(info.value.hint)
+    assert "confined, default, image, image-build, strict, tiny" in str(info.value.hint)
 
 
 @pytest.mark.parametrize(
