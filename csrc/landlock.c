@@ -78,10 +78,39 @@ static int rule_add(int ruleset, int kind, const void *rule)
  */
 static int rule_path_open(const struct sbx_context *ctx, const char *path)
 {
-	uint64_t resolve = ctx->core->namespaces & SBX_CLONE_NEWNS ?
-		0 : SBX_RESOLVE_NO_SYMLINKS;
+	char name[NAME_MAX + 1];
+	int fd;
 
-	return sys_openat2(AT_FDCWD, path, O_PATH, resolve);
+	if (ctx->core->namespaces & SBX_CLONE_NEWNS)
+		return (int)sys_result(open(path, O_PATH | O_CLOEXEC));
+	/* one part after the other: an outer filter may refuse openat2 */
+	fd = (int)sys_result(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+	while (fd >= 0 && *(path += strspn(path, "/"))) {
+		size_t size = strcspn(path, "/");
+		struct stat st;
+		int parent = fd;
+
+		if (size > NAME_MAX) {
+			fd = -ENAMETOOLONG;
+		} else {
+			memcpy(name, path, size);
+			name[size] = '\0';
+			fd = (int)sys_result(openat(parent, name,
+						    O_PATH | O_NOFOLLOW |
+							    O_CLOEXEC));
+		}
+		close(parent);
+		if (fd >= 0 && fstatat(fd, "", &st, AT_EMPTY_PATH) == 0 &&
+		    !S_ISLNK(st.st_mode)) {
+			path += size;
+			continue;
+		}
+		if (fd >= 0) {
+			close(fd);
+			fd = -ELOOP;
+		}
+	}
+	return fd;
 }
 
 static int path_rule_add(struct sbx_context *ctx, int ruleset,

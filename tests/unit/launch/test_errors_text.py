@@ -207,7 +207,8 @@ def test_absent_landlock_path_is_named() -> None:
 
 def obstacle(monkeypatch: pytest.MonkeyPatch, value: Obstacle | None) -> None:
     """Let the host have this obstacle."""
-    monkeypatch.setattr(errors_text, "find_obstacle", lambda: value)
+    found = () if value is None else (value,)
+    monkeypatch.setattr(errors_text, "find_obstacles", lambda: iter(found))
 
 
 def test_forbidden_user_namespaces_name_the_knob(monkeypatch: pytest.MonkeyPatch) -> None:
