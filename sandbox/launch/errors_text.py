@@ -229,7 +229,10 @@ def _words(
         for obstacle in find_obstacles():
             if not obstacle.explains(errno, is_clone=is_clone):
                 continue
-            return f"{obstacle.cause}: {errno_text(errno)}", obstacle.remedy
+            hint = obstacle.remedy
+            if is_clone:
+                hint += "; without namespaces --policy confined runs, which holds less"
+            return f"{obstacle.cause}: {errno_text(errno)}", hint
     if stage in (Stage.MOUNTS, Stage.SOURCES):
         from sandbox.launch.errors_mount import mount_words
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 HOST_ROOT = "host"
 # The command's own place: a directory of this run, removed at its end.
 PRIVATE = SlotPath(b"/tmp", Slot.STATE)
+# What getaddrinfo(3) reads where the network is the host's.
+_RESOLVER = ("/etc/resolv.conf", "/etc/hosts", "/etc/services", "/etc/gai.conf")
 _UNIX = "u32(arg0) == AF_UNIX"
 _PRIVATE_NAMES = (b"TMPDIR", b"HOME")
 
@@ -90,6 +92,11 @@ def grants(policy: Policy, host: Host) -> View:
     for name in policy.filesystem.dev:
         node = SlotPath(b"/dev/" + name.encode())
         access[node] = landlock.DEVICE & ~landlock.IOCTL_DEV
+    if policy.network.mode == "host":
+        for name in _RESOLVER:
+            real = os.path.realpath(name)
+            if os.path.isfile(real):
+                access.setdefault(SlotPath(os.fsencode(real)), landlock.READ)
     access[PRIVATE] = landlock.rights_of("rw", is_noexec=False)
     handled = landlock.handled_fs(min(host.landlock_abi, landlock.ABI_KNOWN))
     rules = tuple(

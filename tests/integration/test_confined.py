@@ -333,3 +333,29 @@ def test_root_is_refused(root_sandbox_cmd: list[str], root: User) -> None:
     done = root.run([*root_sandbox_cmd, "exec", "--policy", "confined", "true"])
     assert done.returncode == 125
     assert b"setpriv" in done.stderr
+
+
+def test_what_is_not_granted_cannot_be_executed(
+    sandbox_run: Run, user: User, work_dir: Path
+) -> None:
+    """126, with the grant that would let it run."""
+    folder = user.make_dir("tools-")
+    (folder / "tool").write_text("#!/bin/sh\necho ran\n", encoding="utf-8")
+    (folder / "tool").chmod(0o755)
+    user.own(folder)
+    head = ("exec", "--policy", "confined")
+    done = sandbox_run(*head, "--", str(folder / "tool"))
+    assert done.returncode == 126
+    assert f"--ro {folder}".encode() in done.stderr
+    done = sandbox_run(*head, "--ro", str(folder), "--", str(folder / "tool"))
+    assert (done.returncode, done.stdout) == (0, b"ran\n"), done.stderr
+
+
+def test_the_hosts_network_is_shared_on_request(confined: Run) -> None:
+    """--net host: internet sockets and names, still no Unix sockets of the host."""
+    script = (
+        "python3 -c 'import socket; socket.socket(); socket.getaddrinfo(\"localhost\", 80)';"
+        "echo $?; python3 -c 'import socket; socket.socket(socket.AF_UNIX)' 2>/dev/null; echo $?"
+    )
+    done = confined("--net", "host", script)
+    assert done.stdout == b"0\n1\n", done.stderr
