@@ -27,11 +27,14 @@ def adopt() -> None:
         raise SetupError(f"orphans cannot be adopted (prctl): {os.strerror(-result)}")
 
 
-def end_orphans() -> None:
-    """Kill and reap every child of this process that a run without namespaces has left."""
+def end_orphans(known: frozenset[int]) -> None:
+    """Kill and reap every child of this process that a run without namespaces has left.
+
+    Shape: `known` are children that were there before the run.
+    """
     own = _filters("self")
     for _round in range(_ROUNDS_MAX):
-        found = [pid for pid in _children() if _is_held(pid, own)]
+        found = [pid for pid in children() if pid not in known and _is_held(pid, own)]
         if not found:
             return
         for pid in found:  # unreaped children of ours: no number is another process's
@@ -46,7 +49,8 @@ def _end(pid: int) -> None:
         return  # somebody else of this process waited for it
 
 
-def _children() -> list[int]:
+def children() -> list[int]:
+    """Return the children of this process, of all its threads."""
     found: list[int] = []
     for task in os.listdir("/proc/self/task"):
         try:

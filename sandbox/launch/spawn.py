@@ -62,8 +62,15 @@ class Child:
     namespace (`has_namespace`) it is init that ends the tree, so init is asked, not killed.
     """
 
-    def __init__(self, record: _CData, *, has_namespace: bool = True) -> None:
+    def __init__(
+        self,
+        record: _CData,
+        *,
+        has_namespace: bool = True,
+        own_children: frozenset[int] = frozenset(),
+    ) -> None:
         self._has_namespace = has_namespace
+        self._own_children = own_children
         self.pid: int = record.pid
         self.pidfd: int = record.pidfd
         self.control_fd: int = record.control_fd
@@ -135,12 +142,12 @@ class Child:
         poller.register(self.pidfd, select.POLLIN)
         if not poller.poll(timeout_ms):
             return False
-        os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | _WALL)
+        ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | _WALL)
         self._is_reaped = True
-        if not self._has_namespace:
-            from sandbox.launch.orphans import end_orphans  # few runs go without namespaces
+        if not self._has_namespace and ended is not None and ended.si_code != os.CLD_EXITED:
+            from sandbox.launch.orphans import end_orphans  # somebody killed init
 
-            end_orphans()
+            end_orphans(self._own_children)
         return True
 
     def close(self) -> None:
@@ -165,10 +172,12 @@ def spawn(plan: bytes, invocation: bytes, *, has_namespace: bool = True) -> Chil
             `has_namespace` says whether the plan has a pid namespace.
     Errors: SpawnFailed with the stage in which the parent's part ended; nothing is left over.
     """
+    own_children: frozenset[int] = frozenset()
     if not has_namespace:
-        from sandbox.launch.orphans import adopt
+        from sandbox.launch.orphans import adopt, children
 
         adopt()
+        own_children = frozenset(children())
     child = ffi.new("struct sbx_child *")
     error = ffi.new("struct sbx_error *")
     result = lib.sbx_spawn(
@@ -181,4 +190,4 @@ def spawn(plan: bytes, invocation: bytes, *, has_namespace: bool = True) -> Chil
     )
     if result < 0:
         raise SpawnFailed(Failure(error.stage, error.op, -result, error.detail))
-    return Child(child, has_namespace=has_namespace)
+    return Child(child, has_namespace=has_namespace, own_children=own_children)

@@ -95,13 +95,13 @@ def remove_tree(path: bytes) -> None:
 
 def _hoist(name: bytes, top: int, moved: int) -> int:
     """Empty the directory `name`: files are removed, directories move to `top`."""
-    os.chmod(name, stat.S_IRWXU, dir_fd=top)
+    _open_up(name, top)
     fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
     try:
         for inner in os.listdir(fd):
             if _unlink(inner, fd):
                 continue
-            os.chmod(inner, stat.S_IRWXU, dir_fd=fd)  # a move writes the directory itself
+            _open_up(inner, fd)  # a move writes the directory itself
             while True:
                 moved += 1
                 new = b".moved-%d" % moved
@@ -111,6 +111,15 @@ def _hoist(name: bytes, top: int, moved: int) -> int:
     finally:
         os.close(fd)
     return moved
+
+
+def _open_up(name: str | bytes, parent: int) -> None:
+    """Give the owner every right to a directory; a link of that name is an error."""
+    fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{fd}", stat.S_IRWXU)
+    finally:
+        os.close(fd)
 
 
 def _unlink(name: str | bytes, parent: int) -> bool:
