@@ -67,11 +67,13 @@ enum sbx_slot {
 #define SBX_PLAN_WAIT_ALL 0x20		/* wait for every process, not the first */
 #define SBX_PLAN_LANDLOCK 0x40		/* enforce the LANDLOCK section */
 #define SBX_PLAN_ZERO_CLOCKS 0x80	/* time namespace: clocks start at 0 */
-#define SBX_PLAN_FLAGS_ALL 0xff
+#define SBX_PLAN_LOCK_OPTIONAL 0x400	/* LOCK_USERNS: a read-only /proc/sys is noted */
+#define SBX_PLAN_FLAGS_ALL 0x4ff
 
 enum sbx_root_kind {
 	SBX_ROOT_TMPFS = 0,		/* an empty tmpfs of root_size_bytes */
 	SBX_ROOT_BIND = 1,		/* root_source, bound */
+	SBX_ROOT_OVERLAY = 2,		/* root_source below; upper: tmpfs or root_upper */
 };
 
 struct sbx_header {
@@ -107,6 +109,8 @@ struct sbx_plan_core {
 	int32_t proof_nr;		/* a call that the filter answers … */
 	int32_t proof_errno;		/* … with this errno; 0: no proof */
 	uint32_t umask_octal;		/* SBX_NONE: the caller's */
+	uint32_t root_upper_slot;	/* OVERLAY: 0 = a tmpfs of root_size_bytes */
+	uint32_t root_upper;		/* string: a directory for upper/ and work/ */
 };
 
 enum sbx_id_kind {
@@ -329,6 +333,7 @@ struct sbx_child {
 };
 
 #define SBX_DEGRADED_PROC_BIND 0x1	/* the caller's /proc is bound read-only */
+#define SBX_DEGRADED_USERNS_LOCK 0x2	/* /proc/sys is read-only: the filter alone */
 
 /* Written by pid 1 to status_fd when the command ended; with a terminal also
  * each time it stops, and then the usage is 0. */
@@ -375,3 +380,6 @@ int sbx_terminal_receive(int socket);
 int sbx_landlock_abi(void);		/* ABI >= 1, or a negative errno */
 int sbx_seccomp_action_avail(uint32_t action);	/* 0, or a negative errno */
 int sbx_is_privileged(void);		/* 1: CAP_SYS_ADMIN, SETUID, SETGID effective */
+
+/* Make this process the parent of what its descendants leave behind. */
+int sbx_orphans_adopt(void);		/* 0, or a negative errno */

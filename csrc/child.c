@@ -2,9 +2,9 @@
 /*
  * child.c - the story of a sandbox, from clone to exec, as one table.
  *
- * The child of the clone becomes pid 1. It runs the first part of the table,
- * forks the command, and turns to init.c; the command runs the second part
- * and becomes the program. Order is security; each row says what the stage
+ * The child of the clone becomes pid 1 (without a pid namespace: init, see
+ * tree.c). It runs the first part of the table, forks the command, and turns
+ * to init.c; the command runs the second part and becomes the program. Order is security; each row says what the stage
  * should do and what it must not.
  *
  * Everything here is async-signal-safe and allocates nothing: the caller may
@@ -180,6 +180,7 @@ int sbx_stage_exec(struct sbx_context *ctx)
 void sbx_child_main(struct sbx_context *ctx)
 {
 	pid_t pid;
+	int err;
 
 	signals_reset();
 	ctx->umask_octal = umask(0);
@@ -188,6 +189,9 @@ void sbx_child_main(struct sbx_context *ctx)
 	 * moment that something else exists in the namespace */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		report(ctx, SBX_STAGE_INIT, -errno);
+	err = sbx_tree_prepare(ctx);
+	if (err)
+		report(ctx, SBX_STAGE_INIT, err);
 	pid = sys_fork();
 	if (pid < 0)
 		report(ctx, SBX_STAGE_INIT, pid);
@@ -195,6 +199,9 @@ void sbx_child_main(struct sbx_context *ctx)
 		ctx->command_pid = pid;
 		sbx_init_main(ctx);
 	}
+	err = sbx_tree_follow(ctx);
+	if (err)
+		report(ctx, SBX_STAGE_INIT, err);
 	run_part(ctx, second_part,
 		 sizeof(second_part) / sizeof(second_part[0]));
 	_exit(127);	/* exec returned an error, and it was reported */

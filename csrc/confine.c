@@ -101,7 +101,7 @@ int sbx_stage_rlimits(struct sbx_context *ctx)
 	return 0;
 }
 
-static int capset_to(uint64_t kept, int is_inheritable)
+static int capset_to(uint64_t kept, uint64_t inheritable)
 {
 	struct __user_cap_header_struct header = {
 		.version = _LINUX_CAPABILITY_VERSION_3,
@@ -115,7 +115,7 @@ static int capset_to(uint64_t kept, int is_inheritable)
 
 		data[i].effective = half;
 		data[i].permitted = half;
-		data[i].inheritable = is_inheritable ? half : 0;
+		data[i].inheritable = (uint32_t)(inheritable >> (32 * i));
 	}
 	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
 }
@@ -153,26 +153,43 @@ int sbx_caps_drop_all(void)
 }
 
 /**
+ * sbx_caps_drop_own - empty every set that needs no capability to be emptied
+ *
+ * Without a user namespace of our own the bounding set may stay; under
+ * no_new_privs, which such a plan must have, exec adds nothing from it.
+ * Context: any process.
+ */
+int sbx_caps_drop_own(void)
+{
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+		return -errno;
+	return capset_to(0, 0);
+}
+
+/**
  * sbx_stage_caps - securebits, then every capability set
  *
  * Securebits first: they need CAP_SETPCAP. Kept capabilities go into the
  * ambient set for a command that is not root inside, or execve(2) would
- * drop them.
+ * drop them; root has them by its id and the bounding set, and an empty
+ * inheritable set (CVE-2022-24769).
  * Context: command.
  */
 int sbx_stage_caps(struct sbx_context *ctx)
 {
 	uint64_t kept = ctx->core->caps;
+	uint64_t inheritable = ctx->core->uid ? kept : 0;
 	int cap, err;
 
 	if (!(ctx->core->namespaces & SBX_CLONE_NEWUSER))
-		return 0;
+		return sbx_caps_drop_own();
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return -errno;
 	err = bounding_drop(kept);
 	if (err)
 		return err;
-	err = capset_to(kept | 1ULL << CAP_SETPCAP, kept != 0);
+	/* the inheritable set may only hold what the bounding set has left */
+	err = capset_to(kept | 1ULL << CAP_SETPCAP, inheritable);
 	for (cap = 0; cap < CAP_BITS && kept && ctx->core->uid && !err; cap++)
 		if (kept & (1ULL << cap) &&
 		    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE,
@@ -182,7 +199,7 @@ int sbx_stage_caps(struct sbx_context *ctx)
 	    prctl(PR_SET_SECUREBITS, (unsigned long)ctx->core->securebits, 0,
 		  0, 0) < 0)
 		err = -errno;
-	return err ? err : capset_to(kept, kept != 0);
+	return err ? err : capset_to(kept, inheritable);
 }
 
 /**

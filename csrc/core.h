@@ -50,6 +50,9 @@ struct sbx_view {
  * @old_root: O_PATH descriptor of the root the sources are taken from
  * @new_root: the mount that becomes /
  * @base: the root while the view is built; holds the other two and scratch
+ * @supervisor_pid: of the caller, as the child sees it without a pid namespace
+ * @init_pid: of the process that forks the command
+ * @is_domain_proved: kill(-1) of init reaches only its descendants: tree.c
  * @command_pid: known to pid 1 after the fork
  * @command_status: as waitpid(2), once @is_command_done
  * @is_command_done: the command was reaped
@@ -75,6 +78,9 @@ struct sbx_context {
 	int old_root;
 	int new_root;
 	int base;
+	pid_t supervisor_pid;
+	pid_t init_pid;
+	int is_domain_proved;
 	pid_t command_pid;
 	int command_status;
 	int is_command_done;
@@ -98,6 +104,8 @@ int sbx_check_string(const struct sbx_view *view, uint32_t offset,
 		     size_t max);
 int sbx_check_slot_path(const struct sbx_view *view, uint32_t slot,
 			uint32_t offset);
+int sbx_check_root(const struct sbx_view *view,
+		   const struct sbx_plan_core *core);
 int sbx_check_fail(struct sbx_error *error, uint32_t kind, int err);
 
 /* idmaps.c */
@@ -133,10 +141,20 @@ int sbx_stage_exec(struct sbx_context *ctx);
 
 /* confine.c */
 int sbx_caps_drop_all(void);
+int sbx_caps_drop_own(void);
+
+/* landlock.c */
+int sbx_landlock_scope(uint64_t scoped);
+
+/* tree.c */
+int sbx_tree_prepare(struct sbx_context *ctx);
+int sbx_tree_follow(struct sbx_context *ctx);
+void sbx_tree_end(struct sbx_context *ctx);
 
 /* sources.c */
 int sbx_sources_open(struct sbx_context *ctx);
-void sbx_sources_close(struct sbx_context *ctx, size_t count);
+void sbx_sources_close(struct sbx_context *ctx);
+int sbx_root_operation(const struct sbx_context *ctx, struct sbx_mount *op);
 int sbx_source_tree(struct sbx_context *ctx, const struct sbx_view *view,
 		    const struct sbx_mount *op, size_t index, int *tree);
 int sbx_tree_attrs(int tree, const struct sbx_mount *op);

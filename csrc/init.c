@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * init.c - pid 1 of the sandbox.
+ * init.c - pid 1 of the sandbox; in a plan without namespaces an ordinary
+ * process that does the same (tree.c).
  *
  * Runs in the child after it forked the command. On entry it has every
  * capability of its user namespace; the first thing it does is to lose them.
@@ -152,6 +153,17 @@ static void forward(const struct sbx_context *ctx, int signal_number)
 		kill(ctx->command_pid, signal_number);
 }
 
+/* Seen from a pid namespace a sender outside has the number 0; without one
+ * only the supervisor is listened to. */
+static int is_from_outside(const struct sbx_context *ctx,
+			   const struct signalfd_siginfo *info)
+{
+	pid_t sender = ctx->core->namespaces & SBX_CLONE_NEWPID ?
+		0 : ctx->supervisor_pid;
+
+	return info->ssi_pid == (uint32_t)sender;
+}
+
 static int signals_read(struct sbx_context *ctx)
 {
 	struct signalfd_siginfo info;
@@ -171,8 +183,7 @@ static int signals_read(struct sbx_context *ctx)
 		case SIGWINCH:
 		case SIGTSTP:
 		case SIGCONT:
-			/* pid 0: from outside this namespace */
-			if (info.ssi_pid == 0)
+			if (is_from_outside(ctx, &info))
 				forward(ctx, (int)info.ssi_signo);
 			break;
 		default:
@@ -205,6 +216,12 @@ static int descriptors_reduce(struct sbx_context *ctx)
 	return sys_close_range(SIGNAL_FD + 1 + (unsigned int)has_terminal, ~0u);
 }
 
+static void __attribute__((noreturn)) leave(struct sbx_context *ctx, int code)
+{
+	sbx_tree_end(ctx);
+	_exit(code);
+}
+
 /**
  * sbx_init_main - be pid 1 until the command or the supervisor ends
  * Context: pid 1. Every signal is blocked on entry and stays so.
@@ -218,23 +235,23 @@ void sbx_init_main(struct sbx_context *ctx)
 
 	prctl(PR_SET_NAME, "sandbox-init", 0, 0, 0);
 	if (descriptors_reduce(ctx) < 0)
-		_exit(1);
-	if (ctx->core->namespaces & SBX_CLONE_NEWUSER &&
-	    sbx_caps_drop_all() < 0)
-		_exit(1);
+		leave(ctx, 1);
+	if ((ctx->core->namespaces & SBX_CLONE_NEWUSER ?
+	     sbx_caps_drop_all() : sbx_caps_drop_own()) < 0)
+		leave(ctx, 1);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		_exit(1);
+		leave(ctx, 1);
 	/* the command may have ended before the signalfd was there */
 	if (reap(ctx))
-		_exit(0);
+		leave(ctx, 0);
 	for (;;) {
 		int ready = poll(fds, 2, -1);
 
 		if (ready < 0 && errno == EINTR)
 			continue;
 		if (ready < 0 || fds[0].revents)
-			_exit(1);
+			leave(ctx, 1);
 		if (fds[1].revents && signals_read(ctx))
-			_exit(0);
+			leave(ctx, 0);
 	}
 }

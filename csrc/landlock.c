@@ -45,10 +45,72 @@ int sbx_landlock_abi(void)
 				       LANDLOCK_CREATE_RULESET_VERSION));
 }
 
+/**
+ * sbx_landlock_scope - enter a domain that scopes, and restricts no file
+ * @scoped: LANDLOCK_SCOPE_* bits
+ * Context: init; no_new_privs is set.
+ */
+int sbx_landlock_scope(uint64_t scoped)
+{
+	struct landlock_ruleset attr = { .scoped = scoped };
+	int err;
+	int ruleset = (int)sys_result(syscall(SBX_NR_LANDLOCK_CREATE_RULESET,
+					      &attr, sizeof(attr), 0));
+
+	if (ruleset < 0)
+		return ruleset;
+	err = (int)sys_result(syscall(SBX_NR_LANDLOCK_RESTRICT_SELF, ruleset,
+				      0));
+	close(ruleset);
+	return err;
+}
+
 static int rule_add(int ruleset, int kind, const void *rule)
 {
 	return (int)sys_result(syscall(SBX_NR_LANDLOCK_ADD_RULE, ruleset, kind,
 				       rule, 0));
+}
+
+/*
+ * In a view of our own a link leads to something else that is in the view.
+ * Without one it could lead anywhere on the host: paths are canonical, and a
+ * link that somebody put there since is no grant.
+ */
+static int rule_path_open(const struct sbx_context *ctx, const char *path)
+{
+	char name[NAME_MAX + 1];
+	int fd;
+
+	if (ctx->core->namespaces & SBX_CLONE_NEWNS)
+		return (int)sys_result(open(path, O_PATH | O_CLOEXEC));
+	/* one part after the other: an outer filter may refuse openat2 */
+	fd = (int)sys_result(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+	while (fd >= 0 && *(path += strspn(path, "/"))) {
+		size_t size = strcspn(path, "/");
+		struct stat st;
+		int parent = fd;
+
+		if (size > NAME_MAX) {
+			fd = -ENAMETOOLONG;
+		} else {
+			memcpy(name, path, size);
+			name[size] = '\0';
+			fd = (int)sys_result(openat(parent, name,
+						    O_PATH | O_NOFOLLOW |
+							    O_CLOEXEC));
+		}
+		close(parent);
+		if (fd >= 0 && fstatat(fd, "", &st, AT_EMPTY_PATH) == 0 &&
+		    !S_ISLNK(st.st_mode)) {
+			path += size;
+			continue;
+		}
+		if (fd >= 0) {
+			close(fd);
+			fd = -ELOOP;
+		}
+	}
+	return fd;
 }
 
 static int path_rule_add(struct sbx_context *ctx, int ruleset,
@@ -60,8 +122,8 @@ static int path_rule_add(struct sbx_context *ctx, int ruleset,
 	int err = sbx_path(ctx, &ctx->plan, rule->path_slot, rule->path, path);
 
 	if (!err) {
-		beneath.parent_fd = open(path, O_PATH | O_CLOEXEC);
-		err = beneath.parent_fd < 0 ? -errno : 0;
+		beneath.parent_fd = rule_path_open(ctx, path);
+		err = beneath.parent_fd < 0 ? beneath.parent_fd : 0;
 	}
 	if (err) {
 		/* no grant for what is not there: tighter, never looser */

@@ -389,11 +389,13 @@ int sbx_stage_mounts(struct sbx_context *ctx)
 	ctx->old_root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (ctx->old_root < 0)
 		return -errno;
-	err = sbx_root_make(ctx, &ctx->new_root);
+	err = sbx_base_enter(ctx);
 	if (!err)
-		err = sbx_root_enter(ctx);
-	if (err)
+		err = sbx_root_make(ctx);
+	if (err) {
+		ctx->error.detail = SBX_PART_ROOT;
 		return err;
+	}
 	sbx_records(&ctx->plan, SBX_SECTION_MOUNTS, &of_plan);
 	err = view_mount(ctx, &ctx->plan, 0);
 	if (err)

@@ -49,6 +49,7 @@ int sbx_attach(const struct sbx_operation *at, int tree);
 int sbx_operation_source(const struct sbx_operation *at, int *tree);
 
 /* overlay.c */
+int sbx_overlay_make(const struct sbx_operation *at, int *overlay);
 int sbx_overlay_mount(const struct sbx_operation *at);
 
 /* content.c */
@@ -57,7 +58,7 @@ int sbx_file_make(const struct sbx_operation *at);
 int sbx_symlink_make(const struct sbx_operation *at);
 
 /* root.c */
-int sbx_root_make(struct sbx_context *ctx, int *root);
-int sbx_root_enter(struct sbx_context *ctx);
+int sbx_base_enter(struct sbx_context *ctx);
+int sbx_root_make(struct sbx_context *ctx);
 
 #endif

@@ -107,10 +107,11 @@ static int overlay_create(const struct sbx_operation *at, int *fd)
 }
 
 /**
- * sbx_overlay_mount - OVERLAY: the source below, private writes above
+ * sbx_overlay_make - a detached overlay: the source below, private writes above
  * Context: child.
+ * Return: 0, or -errno with ctx->error.detail set.
  */
-int sbx_overlay_mount(const struct sbx_operation *at)
+int sbx_overlay_make(const struct sbx_operation *at, int *overlay)
 {
 	int base = at->ctx->base;
 	struct stat st;
@@ -136,5 +137,20 @@ int sbx_overlay_mount(const struct sbx_operation *at)
 	/* the overlay keeps private mounts of both sides */
 	scratch_detach(base, "/" BASE_UPPER, BASE_UPPER);
 	scratch_detach(base, "/" BASE_LOWER, BASE_LOWER);
-	return err ? sbx_mount_fail(at, SBX_PART_CREATE, err) : sbx_attach(at, fd);
+	if (err)
+		return sbx_mount_fail(at, SBX_PART_CREATE, err);
+	*overlay = fd;
+	return 0;
+}
+
+/**
+ * sbx_overlay_mount - OVERLAY
+ * Context: child.
+ */
+int sbx_overlay_mount(const struct sbx_operation *at)
+{
+	int fd = -1;
+	int err = sbx_overlay_make(at, &fd);
+
+	return err ? err : sbx_attach(at, fd);
 }

@@ -56,6 +56,11 @@ static int namespaces_check(const struct sbx_plan_core *core)
 		return -EINVAL;
 	if ((core->flags & SBX_PLAN_LOCK_USERNS) && !ns)
 		return -EINVAL;
+	/* without a user namespace nothing else keeps exec from giving rights,
+	 * and none can be kept; without a mount namespace there is no view */
+	if (!ns && (!(core->flags & SBX_PLAN_NO_NEW_PRIVS) || core->caps ||
+		    core->root_kind != SBX_ROOT_TMPFS))
+		return -EINVAL;
 	return 0;
 }
 
@@ -75,11 +80,8 @@ static int core_check(const struct sbx_view *view, struct sbx_error *error)
 		err = sbx_check_string(view, core->hostname, HOSTNAME_MAX);
 	if (!err && core->hostname && !(core->namespaces & SBX_CLONE_NEWUTS))
 		err = -EINVAL;
-	if (!err && core->root_kind == SBX_ROOT_BIND)
-		err = sbx_check_slot_path(view, core->root_source_slot,
-					  core->root_source);
-	else if (!err && core->root_kind != SBX_ROOT_TMPFS)
-		err = -EINVAL;
+	if (!err)
+		err = sbx_check_root(view, core);
 	if (!err && (core->uid == SBX_NONE || core->gid == SBX_NONE))
 		err = -EINVAL;
 	if (!err && core->umask_octal != SBX_NONE && core->umask_octal > 0777)
@@ -139,11 +141,15 @@ static int mount_check(const struct sbx_view *view, const struct sbx_mount *op)
 int sbx_check_mounts(const struct sbx_view *view, struct sbx_error *error)
 {
 	size_t count, i;
+	const struct sbx_plan_core *core;
 	const struct sbx_mount *ops =
 		sbx_records(view, SBX_SECTION_MOUNTS, &count);
 
 	if (count > SBX_MOUNTS_MAX)
 		return sbx_check_fail(error, SBX_SECTION_MOUNTS, E2BIG);
+	core = sbx_records(view, SBX_SECTION_CORE, &i);
+	if (count && core && !(core->namespaces & SBX_CLONE_NEWNS))
+		return sbx_check_fail(error, SBX_SECTION_MOUNTS, EINVAL);
 	for (i = 0; i < count; i++) {
 		int err = mount_check(view, &ops[i]);
 

@@ -56,6 +56,31 @@ size_t sbx_mount_count(const struct sbx_context *ctx)
 	return of_plan + of_invocation;
 }
 
+/**
+ * sbx_root_operation - the root of the caller's that a plan names, as a mount
+ *
+ * It has no record of its own in the list; its tree is the last source.
+ * Return: 1, or 0 where the root is made empty.
+ */
+int sbx_root_operation(const struct sbx_context *ctx, struct sbx_mount *op)
+{
+	const struct sbx_plan_core *core = ctx->core;
+
+	memset(op, 0, sizeof(*op));
+	if (core->root_kind == SBX_ROOT_TMPFS)
+		return 0;
+	op->kind = core->root_kind == SBX_ROOT_BIND ? SBX_MOUNT_BIND :
+						      SBX_MOUNT_OVERLAY;
+	op->flags = SBX_MOUNT_RECURSIVE | SBX_MOUNT_IDMAP;
+	op->attrs = SBX_MOUNT_ATTR_NOSUID | SBX_MOUNT_ATTR_NODEV;
+	op->size_bytes = core->root_size_bytes;
+	op->source_slot = core->root_source_slot;
+	op->source = core->root_source;
+	op->upper_slot = core->root_upper_slot;
+	op->upper = core->root_upper;
+	return 1;
+}
+
 static int device_check(int fd)
 {
 	struct stat st;
@@ -238,26 +263,37 @@ static int view_sources_open(struct sbx_context *ctx,
 }
 
 /**
- * sbx_sources_open - open every source with the parent's privilege
+ * sbx_sources_open - open every source, the root too, with the parent's
+ * privilege
  * Context: privileged parent, before the clone; may allocate.
  * Return: 0, or -errno with ctx->error.op and .detail set and nothing open.
  */
 int sbx_sources_open(struct sbx_context *ctx)
 {
 	size_t count = sbx_mount_count(ctx);
+	struct sbx_mount root;
 	size_t of_plan, i;
 	int err;
 
 	ctx->source_fds = malloc((count + 1) * sizeof(int));
 	if (!ctx->source_fds)
 		return -ENOMEM;
-	for (i = 0; i < count; i++)
+	for (i = 0; i <= count; i++)
 		ctx->source_fds[i] = -1;
 	ctx->old_root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (ctx->old_root < 0)
 		return -errno;
+	ctx->error.op = -1;
+	err = 0;
+	if (sbx_root_operation(ctx, &root)) {
+		err = source_open(ctx, &ctx->plan, &root,
+				  &ctx->source_fds[count]);
+		if (err)
+			ctx->error.detail = SBX_PART_ROOT;
+	}
 	sbx_records(&ctx->plan, SBX_SECTION_MOUNTS, &of_plan);
-	err = view_sources_open(ctx, &ctx->plan, 0, 0);
+	if (!err)
+		err = view_sources_open(ctx, &ctx->plan, 0, 0);
 	if (!err)
 		err = view_sources_open(ctx, &ctx->invocation, of_plan,
 					SBX_PART_INVOCATION);
@@ -270,13 +306,14 @@ int sbx_sources_open(struct sbx_context *ctx)
  * sbx_sources_close - close what sbx_sources_open() opened, and free it
  * Context: parent.
  */
-void sbx_sources_close(struct sbx_context *ctx, size_t count)
+void sbx_sources_close(struct sbx_context *ctx)
 {
-	size_t i;
+	size_t count, i;
 
 	if (!ctx->source_fds)
 		return;
-	for (i = 0; i < count; i++)
+	count = sbx_mount_count(ctx);
+	for (i = 0; i <= count; i++)
 		if (ctx->source_fds[i] >= 0)
 			close(ctx->source_fds[i]);
 	free(ctx->source_fds);

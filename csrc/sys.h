@@ -157,6 +157,14 @@ static inline int sys_clone3(struct sbx_clone_args *args)
 	return (int)sys_result(syscall(SBX_NR_CLONE3, args, sizeof(*args)));
 }
 
+/* clone(2) takes the same flags, but for what is beyond 32 bits and TIME. The
+ * first three arguments have the same order on x86-64 and aarch64. */
+static inline int sys_clone_pidfd(uint64_t flags, int *pidfd)
+{
+	return (int)sys_result(syscall(SYS_clone, (unsigned long)flags, 0UL,
+				       pidfd, 0UL, 0UL));
+}
+
 static inline int sys_close_range(unsigned int first, unsigned int last)
 {
 	return (int)sys_result(syscall(SBX_NR_CLOSE_RANGE, first, last, 0));

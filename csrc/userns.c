@@ -210,7 +210,8 @@ int sbx_stage_maps(struct sbx_context *ctx)
  * Context: child; through the inherited /proc, since a fresh one may have no
  * /proc/sys. The limit belongs to this namespace: nothing outside changes.
  * The capabilities needed to raise it again are dropped later.
- * Return: 0; -EROFS inside a container whose /proc/sys is read-only.
+ * Return: 0; -EROFS inside a container whose /proc/sys is read-only, unless
+ * the plan takes that for a note: then the filter alone forbids them.
  */
 int sbx_stage_userns_lock(struct sbx_context *ctx)
 {
@@ -228,6 +229,10 @@ int sbx_stage_userns_lock(struct sbx_context *ctx)
 	else
 		err = sbx_write_file(proc, "max_user_namespaces", "0");
 	close(proc);
+	if (err == -EROFS && ctx->core->flags & SBX_PLAN_LOCK_OPTIONAL) {
+		ctx->degraded |= SBX_DEGRADED_USERNS_LOCK;
+		return 0;
+	}
 	return err;
 }
 

@@ -203,6 +203,30 @@ int sbx_check_slot_path(const struct sbx_view *view, uint32_t slot,
 }
 
 /**
+ * sbx_check_root - the root's kind, and the paths that this kind has
+ * Context: pure.
+ */
+int sbx_check_root(const struct sbx_view *view,
+		   const struct sbx_plan_core *core)
+{
+	int err;
+
+	if (core->root_kind > SBX_ROOT_OVERLAY)
+		return -EINVAL;
+	if (core->root_upper_slot ? core->root_kind != SBX_ROOT_OVERLAY :
+				    core->root_upper != 0)
+		return -EINVAL;
+	if (core->root_kind == SBX_ROOT_TMPFS)
+		return 0;
+	err = sbx_check_slot_path(view, core->root_source_slot,
+				  core->root_source);
+	if (!err && core->root_upper_slot)
+		err = sbx_check_slot_path(view, core->root_upper_slot,
+					  core->root_upper);
+	return err;
+}
+
+/**
  * sbx_path - a slot's value and its suffix, joined
  * Context: parent or child.
  * Return: 0, -ENAMETOOLONG, or -ENOENT where the slot has no value.

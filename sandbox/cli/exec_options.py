@@ -6,7 +6,7 @@ from sandbox.cli.options import Option
 from sandbox.log import LEVELS
 
 _FLAGS = (
-    "ro rw tmpfs bind overlay hide env net hostname chdir uid timeout limit"
+    "ro rw tmpfs bind overlay hide env net hostname chdir uid rootfs timeout limit"
     " allow-syscall deny-syscall"
 )
 FLAG_KEYS = frozenset(_FLAGS.split())
@@ -53,6 +53,7 @@ OPTIONS = (
     Option("hostname", "host name inside", "NAME"),
     Option("chdir", "start in DIR, a path inside", "DIR"),
     Option("uid", "user id inside", "N", check=_check_uid),
+    Option("rootfs", "run on DIR as the root (policies image, image-build)", "DIR"),
     Option("timeout", "end the command after TIME, e.g. 10s, 2m", "TIME"),
     Option("limit", "set limit N to V, e.g. memory=1G, pids=64", "N=V", True, check=_check_limit),
     Option("allow-syscall", "allow a system call or @group", "NAME", is_list=True),

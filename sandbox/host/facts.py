@@ -145,6 +145,8 @@ def _landlock_abi(reasons: dict[str, str]) -> int:
     reasons["landlock"] = {
         -errno.ENOSYS: "the kernel is built without Landlock (it came with Linux 5.13)",
         -errno.EOPNOTSUPP: "Landlock is switched off at boot (lsm= lacks landlock)",
+        -errno.EPERM: "a filter that already holds this process refuses it (EPERM), as inside a"
+        " container or another sandbox",
     }.get(abi, f"the kernel refuses it ({errno.errorcode.get(-abi, str(abi))})")
     return 0
 

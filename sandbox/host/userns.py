@@ -8,6 +8,10 @@ import sys
 
 from sandbox.record import record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _SYS = "/proc/sys"
 _STATUS = "/proc/self/status"
 _MAX = "user/max_user_namespaces"
@@ -54,33 +58,39 @@ def find_obstacle(sysctls: str = _SYS, status: str = _STATUS) -> Obstacle | None
     """Return the first known reason for a refused user namespace, or None if there is none.
 
     Shape:  reads a few files and tries nothing: the refusal itself is known to the caller.
+    """
+    return next(find_obstacles(sysctls, status), None)
+
+
+def find_obstacles(sysctls: str = _SYS, status: str = _STATUS) -> Iterator[Obstacle]:
+    """Yield every known reason, the most general first: inside a sandbox several may hold.
+
     Source: user_namespaces(7); the clone knob is Debian's, the AppArmor one Ubuntu's (23.10).
     """
     if _read(f"{sysctls}/{_MAX}") == "0":
-        return Obstacle(
+        yield Obstacle(
             "user namespaces are switched off (user.max_user_namespaces = 0)",
             "the owner of the host can allow them: sysctl -w user.max_user_namespaces=15000",
             errno=errnos.ENOSPC,
         )
     if _read(f"{sysctls}/{_CLONE}") == "0":
-        return Obstacle(
+        yield Obstacle(
             "user namespaces are root's only (kernel.unprivileged_userns_clone = 0)",
             "the owner of the host can allow them: sysctl -w kernel.unprivileged_userns_clone=1",
         )
     if _read(f"{sysctls}/{_APPARMOR}") == "1":
-        return Obstacle(
+        yield Obstacle(
             "AppArmor restricts user namespaces to programs with a profile"
             " (kernel.apparmor_restrict_unprivileged_userns = 1)",
             "`sandbox doctor` prints a profile that allows them to this program alone",
             is_apparmor=True,
         )
     if _has_outer_filter(_read(status)):
-        return Obstacle(
+        yield Obstacle(
             "a seccomp filter already holds this process, as in a container, and refuses them",
             "start the outer container with a filter that allows clone and unshare with"
             " CLONE_NEWUSER (Docker, Podman: --security-opt seccomp=unconfined)",
         )
-    return None
 
 
 def interpreter_path() -> str:

@@ -24,7 +24,6 @@ _HEAD_BYTES = 4096
 
 def program_error(errno: int, detail: int, plan: Plan, invocation: Invocation) -> ProgramError:
     """Return the error for a failed execve: 127 not found inside, else 126."""
-    del plan  # the view is judged by what execve(2) said, never by a second opinion on the plan
     name = invocation.argv[0] if invocation.argv else b""
     path = _tried(invocation)
     is_missing = errno in (errnos.ENOENT, errnos.ENOTDIR) and detail != _NO_INTERPRETER
@@ -37,6 +36,8 @@ def program_error(errno: int, detail: int, plan: Plan, invocation: Invocation) -
         hint = "name a program in it"
     else:
         message, hint = _not_executable(name, path, errno)
+        if errno == errnos.EACCES and not plan.namespaces:
+            hint = f"without a view only what is granted can be executed: {_ro_flags(path)}"
     error = ProgramError(
         message,
         hint=hint,

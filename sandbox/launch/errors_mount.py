@@ -99,15 +99,33 @@ _BY_KIND: dict[tuple[MountKind, int], str] = {
 }
 
 
+_ROOT: dict[int, str] = {
+    errnos.ELOOP: "its /dev, /proc or /sys, or a part of its path, is a symbolic link, over which"
+    " nothing is mounted: replace the link by a directory",
+    errnos.ENOTDIR: "it, or its /dev, /proc or /sys, is not a directory",
+    errnos.ENOENT: "it is no longer there",
+    errnos.EACCES: "the caller may not enter it: check its owner and mode",
+    errnos.EPERM: "as root the directory is idmapped, which its file system refuses: run as an"
+    " ordinary user, or use a directory on ext4, xfs, btrfs or tmpfs (Linux 6.3)",
+    errnos.EINVAL: "it is itself an overlay of another sandbox or on a file system that cannot lie"
+    " below one: copy it to an ordinary directory",
+}
+
+
 def mount_words(
     op: int, errno: int, detail: int, plan: Plan, invocation: Invocation
 ) -> Words | None:
     """Return message and hint for a failed mount operation; None where `op` names none."""
     part = detail & _PART_MASK
     if part == _PART_ROOT:
+        if plan.root_source is None:
+            return (
+                f"the root of the sandbox cannot be made: {errno_text(errno)}",
+                _GENERAL.get(errno, _DOCTOR),
+            )
         return (
-            f"the root of the sandbox cannot be made: {errno_text(errno)}",
-            _GENERAL.get(errno, _DOCTOR),
+            f"{escape(plan.root_source.text())} cannot be the root: {errno_text(errno)}",
+            _ROOT.get(errno) or _GENERAL.get(errno, _DOCTOR),
         )
     mounts = invocation.extra_mounts if detail & _PART_INVOCATION else plan.mounts
     if not 0 <= op < len(mounts):

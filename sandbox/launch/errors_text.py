@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno as errnos
 
 from sandbox.errors import ProgramError, SetupError
-from sandbox.host.userns import find_obstacle
+from sandbox.host.userns import find_obstacles
 from sandbox.plan.model import Stage
 from sandbox.text import errno_text, escape
 
@@ -140,6 +140,11 @@ _SPECIAL: dict[tuple[Stage, int], Words] = {
             " isolation.nested_userns = true"
         ),
     ),
+    (Stage.HOSTNAME, errnos.EPERM): (
+        "the host name {hostname} cannot be set: an outer container refuses the call ({errno})",
+        "start the outer container with a filter that allows sethostname and mount (Docker, Podman:"
+        " --security-opt seccomp=unconfined), or use --policy confined in it",
+    ),
     (Stage.HOSTNAME, errnos.EINVAL): (
         "the host name {hostname} is too long: {why}",
         "a host name has at most 64 bytes: --hostname NAME",
@@ -229,9 +234,14 @@ def _words(
     stage: Stage, op: int, errno: int, detail: int, plan: Plan, invocation: Invocation
 ) -> Words:
     if stage in _NEED_USERNS:
-        obstacle = find_obstacle()
-        if obstacle is not None and obstacle.explains(errno, is_clone=stage is Stage.CLONE):
-            return f"{obstacle.cause}: {errno_text(errno)}", obstacle.remedy
+        is_clone = stage is Stage.CLONE
+        for obstacle in find_obstacles():
+            if not obstacle.explains(errno, is_clone=is_clone):
+                continue
+            hint = obstacle.remedy
+            if is_clone:
+                hint += "; without namespaces --policy confined runs, which holds less"
+            return f"{obstacle.cause}: {errno_text(errno)}", hint
     if stage in (Stage.MOUNTS, Stage.SOURCES):
         from sandbox.launch.errors_mount import mount_words
 

@@ -23,6 +23,7 @@ _STATUS = struct.Struct("=iiQQQQII")
 _WALL = 0x40000000  # __WALL: the child has no exit signal, see csrc/spawn.c
 
 DEGRADED_PROC_BIND = 0x1
+DEGRADED_USERNS_LOCK = 0x2
 
 
 @record
@@ -63,10 +64,19 @@ class SpawnFailed(SetupError):
 class Child:
     """A started sandbox: descriptors are owned here; closing `control` ends the sandbox.
 
-    Use as a context manager: leaving it kills what is left and reaps pid 1.
+    Use as a context manager: leaving it kills what is left and reaps pid 1. Without a pid
+    namespace (`has_namespace`) it is init that ends the tree, so init is asked, not killed.
     """
 
-    def __init__(self, record: _CData) -> None:
+    def __init__(
+        self,
+        record: _CData,
+        *,
+        has_namespace: bool = True,
+        own_children: frozenset[int] = frozenset(),
+    ) -> None:
+        self._has_namespace = has_namespace
+        self._own_children = own_children
         self.pid: int = record.pid
         self.pidfd: int = record.pidfd
         self.control_fd: int = record.control_fd
@@ -136,7 +146,15 @@ class Child:
 
     def kill(self) -> None:
         """End every process of the sandbox now."""
-        self.signal(9)
+        if self._has_namespace:
+            self.signal(9)
+        else:
+            self._close_control()
+
+    def _close_control(self) -> None:
+        if self.control_fd >= 0:
+            os.close(self.control_fd)
+            self.control_fd = -1
 
     def _pidfd_signal(self, number: int) -> None:
         import signal  # most runs never send one
@@ -151,8 +169,12 @@ class Child:
         poller.register(self.pidfd, select.POLLIN)
         if not poller.poll(timeout_ms):
             return False
-        os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | _WALL)
+        ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | _WALL)
         self._is_reaped = True
+        if not self._has_namespace and ended is not None and ended.si_code != os.CLD_EXITED:
+            from sandbox.launch.orphans import end_orphans  # somebody killed init
+
+            end_orphans(self._own_children)
         return True
 
     def close(self) -> None:
@@ -161,23 +183,38 @@ class Child:
             return
         if not self._is_reaped:
             self.kill()
-            self.wait_gone(10_000)
-        fds = (self.control_fd, self.error_fd, self.status_fd, self._terminal_fd, self.pidfd)
-        for fd in fds:
+            if not self.wait_gone(10_000) and not self._has_namespace:
+                self.signal(9)  # a stopped init cannot end the tree
+                self.wait_gone(10_000)
+        self._close_control()
+        for fd in (self.error_fd, self.status_fd, self._terminal_fd, self.pidfd):
             if fd >= 0:
                 os.close(fd)
         self.pidfd = -1
 
 
-def spawn(plan: bytes, invocation: bytes, settle: Callable[[int], None] | None = None) -> Child:
+def spawn(
+    plan: bytes,
+    invocation: bytes,
+    settle: Callable[[int], None] | None = None,
+    *,
+    has_namespace: bool = True,
+) -> Child:
     """Start the encoded invocation behind the encoded plan's walls.
 
-    Shape:  returns once the child has its id maps; `Child.start_failure` says whether it ran.
-            `settle(pid)` belongs to an invocation that is held: it moves the waiting child into
-            its control group or has its maps written, and then the child goes on.
+    Shape:  returns once the child has its id maps; `Child.start_failure` says whether it ran;
+            `has_namespace` says whether the plan has a pid namespace. `settle(pid)` belongs to an
+            invocation that is held: it moves the waiting child into its control group or has its
+            maps written, and then the child goes on.
     Errors: SpawnFailed with the stage in which the parent's part ended, or what `settle` raises;
             nothing is left over.
     """
+    own_children: frozenset[int] = frozenset()
+    if not has_namespace:
+        from sandbox.launch.orphans import adopt, children
+
+        adopt()
+        own_children = frozenset(children())
     child = ffi.new("struct sbx_child *")
     error = ffi.new("struct sbx_error *")
     result = lib.sbx_spawn(
@@ -190,7 +227,7 @@ def spawn(plan: bytes, invocation: bytes, settle: Callable[[int], None] | None =
     )
     if result < 0:
         raise SpawnFailed(Failure(error.stage, error.op, -result, error.detail))
-    started = Child(child)
+    started = Child(child, has_namespace=has_namespace, own_children=own_children)
     if settle is not None:
         try:
             settle(started.pid)

@@ -33,7 +33,7 @@ INVOCATION, ARGV, ENVP, PROGRAMS, FDS, SLOTS = range(20, 26)
 FORMATS = {
     "sbx_header": "=IIII",
     "sbx_section": "=IIII",
-    "sbx_plan_core": "=8Q7IiiI",
+    "sbx_plan_core": "=8Q7IiiIII",
     "sbx_id_map": "=IIII",
     "sbx_mount": "=IIQQ10I",
     "sbx_rlimit": "=IIQQ",
@@ -173,6 +173,7 @@ def _mount_row(writer: _Writer, op: MountOp) -> tuple[int | _Text, ...]:
 
 def _core_row(writer: _Writer, plan: Plan) -> tuple[int | _Text, ...]:
     root_slot, root_source = _slot_path(writer, plan.root_source)
+    upper_slot, upper = _slot_path(writer, plan.root_upper)
     return (
         plan.flags,
         plan.namespaces,
@@ -192,6 +193,8 @@ def _core_row(writer: _Writer, plan: Plan) -> tuple[int | _Text, ...]:
         plan.proof_nr,
         plan.proof_errno,
         plan.umask_octal,
+        upper_slot,
+        upper,
     )
 
 

@@ -14,6 +14,7 @@ from sandbox.plan.model import (
     Namespace,
     PlanFlag,
     ProtectKind,
+    RootKind,
     Slot,
     Supervise,
 )
@@ -32,6 +33,8 @@ _WIDTH = 98
 _MANY = 4  # entries of one directory that `sees` counts instead of naming them
 _SHORT = 8  # characters of a digest that a person compares
 _RLIM_INFINITY = (1 << 64) - 1
+_LANDLOCK_WRITE = 1 << 1  # LANDLOCK_ACCESS_FS_WRITE_FILE
+_ROOTS = {RootKind.BIND: "writes reach it", RootKind.OVERLAY: "writes discarded"}
 _SLOT_NAMES = {
     Slot.CWD: "working directory",
     Slot.HOME: "home",
@@ -133,6 +136,8 @@ def _notes(plan: Plan) -> dict[str, Any]:
 
 def _sees(plan: Plan) -> list[str]:
     """What is shown, a line's worth: entries of one directory that are alike stand together."""
+    if not plan.namespaces:
+        return _granted(plan)
     groups: dict[tuple[str, str], list[str]] = {}
     for op in sorted(plan.mounts, key=lambda op: _SEEN.get(op.kind, 0)):
         if op.kind not in _SEEN or op.target.path.startswith(b"/dev"):
@@ -144,6 +149,8 @@ def _sees(plan: Plan) -> list[str]:
         folder = parent or name
         groups.setdefault((folder, _seen_as(op)), []).append(name)
     seen = []
+    if plan.root_source is not None:
+        seen.append(f"/ from {_path_text(plan.root_source)} ({_ROOTS[plan.root_kind]})")
     for (folder, row), names in groups.items():
         if len(names) < _MANY:
             seen += [f"{name} {row}" for name in names]
@@ -152,6 +159,26 @@ def _sees(plan: Plan) -> list[str]:
     if not any(op.target.slot is Slot.HOME and not op.target.path for op in plan.mounts):
         seen.append("no home")
     return seen
+
+
+def _granted(plan: Plan) -> list[str]:
+    """What may be opened where there is no view; files of one directory stand together."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for rule in plan.landlock:
+        if rule.path is None:
+            continue
+        name = _path_text(rule.path)
+        if rule.path.slot in _SLOT_NAMES and not rule.path.path:
+            name = _SLOT_NAMES[rule.path.slot]
+        row = "rw" if rule.access & _LANDLOCK_WRITE else "ro"
+        groups.setdefault((name.rpartition("/")[0] or name, row), []).append(name)
+    seen = []
+    for (folder, row), names in groups.items():
+        if len(names) < _MANY:
+            seen += [f"{name} {row}" for name in names]
+        else:
+            seen.append(f"{len(names)} entries of {folder} {row}")
+    return [*seen, "nothing else can be opened"]
 
 
 def _seen_as(op: MountOp) -> str:
@@ -165,7 +192,9 @@ def _seen_as(op: MountOp) -> str:
     return f"{row} where present" if op.flags & MountFlag.OPTIONAL else row
 
 
-def _network(plan: Plan) -> str:
+def _network(plan: Plan, notes: dict[str, Any]) -> str:
+    if not plan.namespaces and notes.get("network") == "none":
+        return "none: its sockets are refused by the filter; interfaces can be seen"
     if not plan.namespaces & Namespace.NET:
         return "host: every interface and port of the caller"
     state = "up" if plan.flags & PlanFlag.LOOPBACK else "down"
@@ -193,7 +222,8 @@ def _calls(plan: Plan, notes: dict[str, Any]) -> list[str]:
 def _identity(plan: Plan) -> list[str]:
     caps = f"capabilities {plan.caps:#x}" if plan.caps else "no capabilities"
     outside = [row.outside for row in plan.id_maps if row.inside == plan.uid]
-    texts = [f"uid {plan.uid} inside = {outside[0] if outside else 'nobody'} outside", caps]
+    same = f"uid {plan.uid} inside = {outside[0] if outside else 'nobody'} outside"
+    texts = [same if plan.namespaces else f"uid {plan.uid}, the caller's own", caps]
     others = sum(row.count for row in plan.id_maps if row.kind is IdKind.UID) - 1
     if others > 0:
         texts.append(f"{others} more uids")
@@ -203,7 +233,8 @@ def _identity(plan: Plan) -> list[str]:
         twice = " (twice)" if plan.filters else ""
         texts.append(f"nested namespaces off{twice}")
     else:
-        texts.append("nested namespaces allowed")
+        refused = not plan.namespaces and plan.filters
+        texts.append("namespaces refused by the filter" if refused else "nested namespaces allowed")
     if plan.hostname:
         texts.append(f"host name {escape(plan.hostname)}")
     return texts
@@ -264,13 +295,22 @@ def explain_data(plan: Plan, digest: str = "", *, notes: tuple[str, ...] = ()) -
         "policy": known.get("policy"),
         "plan_digest": digest or None,
         "sees": _sees(plan),
-        "network": _network(plan),
+        "network": _network(plan, known),
         "calls": _calls(plan, known),
         "identity": _identity(plan),
         "limits": _limits(plan),
         "layers": _layers(known),
         "environment": [name.decode("utf-8", "surrogateescape") for name in kept_env],
         "namespaces": _names(plan.namespaces, Namespace),
+        "root": {
+            "kind": plan.root_kind.name.lower() if plan.namespaces else "host",
+            "source": None if plan.root_source is None else plan.root_source.text(),
+        },
+        "grants": [
+            {"path": rule.path.text(), "access": f"{rule.access:#x}"}
+            for rule in plan.landlock
+            if rule.path is not None and not plan.namespaces
+        ],
         "mounts": [_mount_data(op) for op in plan.mounts],
         "protected": [
             {
@@ -362,6 +402,10 @@ def explain_text(plan: Plan, digest: str = "", *, notes: tuple[str, ...] = ()) -
     off = [row["name"] for row in data["protections"] if not row["on"]]
     if off:
         lines += ["", *_wrap("not used", off)]
-    lines += ["", "  the view, in the order in which it is built", *_mount_lines(data)]
+    if data["mounts"]:
+        lines += ["", "  the view, in the order in which it is built", *_mount_lines(data)]
+    if data["grants"]:
+        lines += ["", "  what may be opened (Landlock rights, landlock(7)); nothing is mounted"]
+        lines += [f"    {escape(row['path']):<31} {row['access']}" for row in data["grants"]]
     lines += _protected_lines(data)
     return "\n".join(lines) + "\n"

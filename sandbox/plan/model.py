@@ -72,6 +72,7 @@ class PlanFlag(IntFlag):
     WAIT_ALL = 0x20
     LANDLOCK = 0x40
     ZERO_CLOCKS = 0x80
+    LOCK_OPTIONAL = 0x400
 
 
 class Namespace(IntFlag):
@@ -92,6 +93,7 @@ class RootKind(IntEnum):
 
     TMPFS = 0
     BIND = 1
+    OVERLAY = 2
 
 
 class IdKind(IntEnum):
@@ -280,8 +282,8 @@ class Plan:
     Shape of `notes` (JSON, UTF-8): {"policy": {"name", "sha256", "files": [{"path", "sha256"}]},
     "tier", "effective": {protection: {"wanted", "got", "by", "note"}}, "limits": {name:
     {"requested", "enforced_by", "scope"}}, "overrides": [{"key", "value", "was", "origin"}],
-    "calls": {"allowed", "known"}, "notes": [text]}. `rules` (JSON): {rule id: {"key", "origin",
-    "fix"}}.
+    "calls": {"allowed", "known"}, "network": mode, "notes": [text]}. `rules` (JSON): {rule id:
+    {"key", "origin", "fix"}}.
     """
 
     flags: PlanFlag
@@ -294,6 +296,7 @@ class Plan:
     hostname: bytes = b""
     root_kind: RootKind = RootKind.TMPFS
     root_source: SlotPath | None = None
+    root_upper: SlotPath | None = None
     root_size_bytes: int = 1 << 20
     caps: int = 0
     securebits: int = 0

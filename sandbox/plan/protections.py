@@ -5,7 +5,7 @@ A protection is judged by the plan's own bits, so that the explanation cannot dr
 
 from __future__ import annotations
 
-from sandbox.plan.model import MountFlag, MountKind, Namespace, PlanFlag
+from sandbox.plan.model import MountFlag, MountKind, Namespace, PlanFlag, RootKind
 from sandbox.record import record
 
 TYPE_CHECKING = False
@@ -39,6 +39,10 @@ def _kind(kind: MountKind) -> Callable[[Plan], bool]:
 
 def _is_idmapped(plan: Plan) -> bool:
     return any(op.flags & MountFlag.IDMAP for op in plan.mounts)
+
+
+def _has_overlay(plan: Plan) -> bool:
+    return plan.root_kind is RootKind.OVERLAY or _kind(MountKind.OVERLAY)(plan)
 
 
 def _has_landlock(field: str) -> Callable[[Plan], bool]:
@@ -87,7 +91,7 @@ _TABLE: tuple[tuple[str, str, str, Callable[[Plan], bool]], ...] = (
         "5.12",
         _flag(PlanFlag.ROOT_READONLY),
     ),
-    ("overlay", "writes from reaching the files they change", "5.11", _kind(MountKind.OVERLAY)),
+    ("overlay", "writes from reaching the files they change", "5.11", _has_overlay),
     ("masks", "reading paths of the view that are hidden", "5.2", _kind(MountKind.MASK)),
     ("idmapped mounts", "files of root's outside, where root is the caller", "5.12", _is_idmapped),
     (

@@ -11,18 +11,16 @@ from sandbox.plan.model import (
     EnvKind,
     EnvRule,
     Filter,
-    IdKind,
-    IdMap,
     Namespace,
     Plan,
     PlanFlag,
     SlotPath,
 )
 from sandbox.policy import landlock
-from sandbox.policy.files import compile_view
 from sandbox.policy.limits import compile_limits, group_needs
 from sandbox.policy.model import COMMAND_LINE, OFF, REQUIRE
-from sandbox.policy.notes import FULL, REDUCED, Effective, dump_json
+from sandbox.policy.notes import CONFINED, FULL, REDUCED, Effective, dump_json
+from sandbox.policy.shape import command_ids, kept_capabilities, root_and_view, securebits
 from sandbox.record import record, to_data
 
 TYPE_CHECKING = False
@@ -35,14 +33,6 @@ if TYPE_CHECKING:
     from sandbox.policy.model import Policy
     from sandbox.policy.syscalls import CompiledFilter
 
-# capabilities(7), prctl(2): root gets no capabilities from exec or set*id, none are kept over a
-# change of ids, none can be raised as ambient; all of it locked.
-_NOROOT = 0x3
-_NO_SETUID_FIXUP = 0xC
-_KEEP_CAPS_LOCKED = 0x20
-_NO_CAP_AMBIENT_RAISE = 0xC0
-SECUREBITS = _NOROOT | _NO_SETUID_FIXUP | _KEEP_CAPS_LOCKED | _NO_CAP_AMBIENT_RAISE
-
 _NAMESPACE_BITS = {
     "user": (Namespace.USER, "userns"),
     "mount": (Namespace.MOUNT, "mountns"),
@@ -54,9 +44,7 @@ _NAMESPACE_BITS = {
     "time": (Namespace.TIME, "timens"),
 }
 _INET = frozenset({"inet", "inet6"})
-# A read-only root holds directories, links and a handful of small files.
-_ROOT_BYTES = 1 << 20
-_ROOT_BYTES_WRITABLE = 64 << 20
+_NO_CAPS = "all sets empty, securebits locked"
 
 
 def needed_features(policy: Policy) -> frozenset[str]:
@@ -68,7 +56,8 @@ def needed_features(policy: Policy) -> frozenset[str]:
         need.add("landlock")
     if isolation.seccomp != OFF:
         need.add("seccomp")
-    if any(rule.mode == "overlay" for rule in policy.filesystem.mounts):
+    has_image = policy.filesystem.root == "image"
+    if has_image or any(rule.mode == "overlay" for rule in policy.filesystem.mounts):
         need.add("overlay-tmpfs-upper")
     need.add("idmap")
     need.update(f"group.{name}" for name in group_needs(policy.limits))
@@ -84,26 +73,29 @@ def compile_plan(policy: Policy, host: Host) -> Plan:
             PolicyError(policy.path) for a path that does not exist, (policy.filter).
     """
     effective: list[Effective] = []
+    root, view, policy = root_and_view(policy, host)
     namespaces = _namespaces(policy, host, effective)
     walls = _landlock(policy, host, effective)
-    view = compile_view(policy, host)
     bounds = compile_limits(policy, host)
     compiled = _filter(policy, host, effective)
     effective += _simple(policy)
     effective += bounds.effective
-    id_maps = _id_maps(policy, host)
-    is_fixed_root = policy.filesystem.root == "tmpfs-ro"
+    uid, gid, id_maps = command_ids(policy, host, namespaces)
     return Plan(
         flags=_flags(policy, namespaces, has_landlock=walls.is_on),
         namespaces=namespaces,
         id_maps=id_maps,
-        uid=policy.process.uid,
-        gid=policy.process.gid,
+        uid=uid,
+        gid=gid,
         mounts=view.mounts,
         rlimits=bounds.rlimits,
         hostname=policy.process.hostname.encode() if namespaces & Namespace.UTS else b"",
-        root_size_bytes=_ROOT_BYTES if is_fixed_root else _ROOT_BYTES_WRITABLE,
-        securebits=SECUREBITS,
+        root_kind=root.kind,
+        root_source=root.source,
+        root_upper=root.upper,
+        root_size_bytes=root.size_bytes,
+        caps=kept_capabilities(policy),
+        securebits=securebits(policy, namespaces),
         landlock_fs=walls.fs,
         landlock_net=walls.net,
         landlock_scoped=walls.scoped,
@@ -112,7 +104,7 @@ def compile_plan(policy: Policy, host: Host) -> Plan:
         filters=(Filter(compiled.code),) if compiled else (),
         proof_nr=compiled.proof_nr if compiled else -1,
         proof_errno=compiled.proof_errno if compiled else 0,
-        env=_env(policy),
+        env=_env(policy, namespaces),
         protect=view.protect,
         supervise=bounds.supervise,
         notes=_notes(policy, host, effective, view, bounds, compiled),
@@ -154,32 +146,14 @@ def _namespaces(policy: Policy, host: Host, effective: list[Effective]) -> Names
     return bits
 
 
-def _id_maps(policy: Policy, host: Host) -> tuple[IdMap, ...]:
-    """Return the command's own ids, and with `multi` the caller's subordinate ones beside them."""
-    process = policy.process
-    if process.id_map == "single":
-        return (
-            IdMap(IdKind.UID, process.uid, host.outside_uid),
-            IdMap(IdKind.GID, process.gid, host.outside_gid),
-        )
-    from sandbox.host.idmap import lay_out  # few policies ask for it
-
-    subids = host.subids
-    if subids is None or not subids.uids or not subids.gids:
-        gap = subids.gap if subids is not None else "/etc/subuid was not read"
-        remedy = subids.remedy if subids is not None else "see subuid(5)"
-        raise _missing(policy, "process.id_map", gap, f'{remedy}; or process.id_map = "single"')
-    return (
-        *lay_out(IdKind.UID, process.uid, host.outside_uid, subids.uids),
-        *lay_out(IdKind.GID, process.gid, host.outside_gid, subids.gids),
-    )
-
-
 def _flags(policy: Policy, namespaces: Namespace, *, has_landlock: bool) -> PlanFlag:
     flags = PlanFlag.NO_NEW_PRIVS
+    has_lock = not policy.isolation.nested_userns and bool(namespaces)
     for is_set, flag in (
         (policy.filesystem.root == "tmpfs-ro", PlanFlag.ROOT_READONLY),
-        (not policy.isolation.nested_userns, PlanFlag.LOCK_USERNS),
+        (has_lock, PlanFlag.LOCK_USERNS),
+        # who accepts the /proc of an outer container accepts its read-only /proc/sys with it
+        (has_lock and policy.filesystem.proc_fallback == "bind-ro", PlanFlag.LOCK_OPTIONAL),
         (policy.network.has_loopback and bool(namespaces & Namespace.NET), PlanFlag.LOOPBACK),
         (policy.process.tty != "raw", PlanFlag.NEW_SESSION),
         (policy.process.on_main_exit == "wait-all", PlanFlag.WAIT_ALL),
@@ -286,13 +260,18 @@ def _simple(policy: Policy) -> list[Effective]:
     isolation = policy.isolation
     nested = OFF if isolation.nested_userns else REQUIRE
     note = None
+    lock = "the filter"
+    if isolation.namespace("user") != OFF:
+        lock = "max_user_namespaces = 0, and the filter"
+    kept = policy.process.capabilities
+    caps = f"kept in its own user namespace: {' '.join(kept)}" if kept else _NO_CAPS
     if isolation.nested_userns:
         note = f"allowed by {policy.origin('isolation.nested_userns')}"
     locked = Effective(
         "isolation.nested_userns",
         nested,
         OFF if isolation.nested_userns else "on",
-        "" if isolation.nested_userns else "max_user_namespaces = 0, and the filter",
+        "" if isolation.nested_userns else lock,
         note,
     )
     no_record = "refused calls leave no record in this version"
@@ -301,13 +280,13 @@ def _simple(policy: Policy) -> list[Effective]:
     return [
         *([terminal] if policy.process.tty == "raw" else []),
         Effective("isolation.no_new_privs", isolation.no_new_privs, "on", "PR_SET_NO_NEW_PRIVS"),
-        Effective("process.capabilities", REQUIRE, "on", "all sets empty, securebits locked"),
+        Effective("process.capabilities", REQUIRE, "on", caps),
         locked,
         Effective("audit.denials", policy.audit.denials, OFF, "", no_record),
     ]
 
 
-def _env(policy: Policy) -> tuple[EnvRule, ...]:
+def _env(policy: Policy, namespaces: Namespace) -> tuple[EnvRule, ...]:
     """Return the rules in the order in which they decide: the first value for a name counts.
 
     A value of the command line comes before the caller's own, which comes before the policy's.
@@ -324,6 +303,10 @@ def _env(policy: Policy) -> tuple[EnvRule, ...]:
         EnvRule(EnvKind.SET, name.encode("utf-8", "surrogateescape"), value)
         for name, value in policy.env.set
     ]
+    if not namespaces:
+        from sandbox.policy.confined import private_environment  # few runs have it
+
+        rules += private_environment()
     return tuple(rules)
 
 
@@ -341,6 +324,7 @@ def _notes(
     if outside is not None:
         texts.append(f"the command runs as the caller's own id {host.outside_uid}: {outside}")
     walls = [item for item in gaps if item.name.startswith("isolation.")]
+    tier = CONFINED if policy.filesystem.root == "host" else REDUCED if walls else FULL
     data: dict[str, Any] = {
         "policy": {
             "name": policy.name,
@@ -348,7 +332,7 @@ def _notes(
             "files": [{"path": path, "sha256": digest} for path, digest in policy.files],
             "removed": [to_data(item) for item in policy.removed],
         },
-        "tier": REDUCED if walls else FULL,
+        "tier": tier,
         "effective": {
             item.name: {"wanted": item.wanted, "got": item.got, "by": item.by, "note": item.note}
             for item in effective
@@ -372,6 +356,7 @@ def _notes(
             "denied": str(policy.syscalls.denied),
             "foreign_abi": str(policy.syscalls.foreign_abi),
         },
+        "network": policy.network.mode,
         "groups": list(policy.filesystem.groups),
         "notes": [*texts, *_removals(policy), *policy.notes, *view.notes, *bounds.texts],
     }

@@ -150,7 +150,7 @@ def _not_inherited(key: str, name: Any, where: str, had: dict[Any, Any]) -> Poli
 def apply_flags(policy: Policy, flags: tuple[Flag, ...]) -> Policy:
     """Return `policy` with the command line's last word; every replaced value is in `overrides`.
 
-    Shape:  keys are ro rw tmpfs bind overlay hide env net hostname chdir uid timeout limit
+    Shape:  keys are ro rw tmpfs bind overlay hide env net hostname chdir uid rootfs timeout limit
             allow-syscall deny-syscall; relative paths start at the working directory.
     Errors: UsageError for a malformed flag or one path named twice; PolicyError(policy.path) for a
             path that does not exist.

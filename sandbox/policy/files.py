@@ -17,6 +17,7 @@ from sandbox.plan.model import (
     MountKind,
     MountOp,
     Protect,
+    RootKind,
     Slot,
     SlotPath,
 )
@@ -47,6 +48,17 @@ class View:
     landlock: tuple[LandlockRule, ...]
     protect: tuple[Protect, ...]
     notes: tuple[str, ...]
+
+
+@record
+class Root:
+    """The root of a plan: its kind, source and upper directory, and what is to be known of it."""
+
+    kind: RootKind
+    source: SlotPath | None = None
+    upper: SlotPath | None = None
+    size_bytes: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def order_key(path: SlotPath) -> tuple[int, int, bytes]:

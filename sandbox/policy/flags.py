@@ -8,6 +8,7 @@ from sandbox.errors import PolicyError, UsageError
 from sandbox.host.paths import home_dir
 from sandbox.plan.model import Slot, SlotPath
 from sandbox.policy import values
+from sandbox.policy.image import refuse_other_roots
 from sandbox.policy.model import COMMAND_LINE, HideRule, MountRule, Override
 from sandbox.policy.read import HOSTNAME_FORM, MEASURES, is_hostname
 from sandbox.policy.read_entries import refused_target
@@ -279,6 +280,28 @@ def _apply_uid(state: Flags, flag: Flag) -> None:
     state.set_value("process.uid", str(uid), str(process.uid))
 
 
+def _apply_rootfs(state: Flags, flag: Flag) -> None:
+    """Name the directory that an image policy has for its root."""
+    real = os.path.realpath(state.absolute(flag.value, flag))
+    if not os.path.isdir(real):
+        raise PolicyError(
+            f"{escape(flag.text)}: {escape(flag.value)} is not a directory",
+            hint="name the directory that holds the image's bin, etc and lib",
+            code="policy.path",
+            path=flag.value,
+        )
+    if real == "/":
+        raise UsageError(
+            f"{escape(flag.text)}: the root of the host is no image",
+            hint="--policy default shows the host's programs",
+            code="usage.flag",
+        )
+    filesystem = replace(state.policy.filesystem, rootfs=SlotPath(os.fsencode(real)))
+    state.policy = replace(state.policy, filesystem=filesystem)
+    refuse_other_roots(state.policy)
+    state.set_value("filesystem.rootfs", real, _ABSENT)
+
+
 def _apply_timeout(state: Flags, flag: Flag) -> None:
     _set_limit(state, flag, "wall", flag.value)
 
@@ -340,6 +363,7 @@ APPLY: dict[str, Callable[[Flags, Flag], None]] = {
     "hostname": _apply_hostname,
     "chdir": _apply_chdir,
     "uid": _apply_uid,
+    "rootfs": _apply_rootfs,
     "timeout": _apply_timeout,
     "limit": _apply_limit,
     "allow-syscall": _apply_allow_syscall,

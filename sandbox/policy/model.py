@@ -43,7 +43,8 @@ class Process:
 
     Shape: `tty` is relay, setsid or raw; `on_main_exit` is kill-tree or wait-all; `chdir` is the
            absolute directory to start in, None for the caller's; `id_map` is single (only the
-           command's ids exist inside) or multi (the caller's subordinate ids too).
+           command's ids exist inside) or multi (the caller's subordinate ids too); `capabilities`
+           are kept in the sandbox's own user namespace.
     """
 
     hostname: str
@@ -54,6 +55,7 @@ class Process:
     term_grace_ms: int
     chdir: bytes | None = None
     id_map: str = "single"
+    capabilities: tuple[str, ...] = ()
 
 
 @record
@@ -107,7 +109,10 @@ class Symlink:
 
 @record
 class Filesystem:
-    """The view. `root` is tmpfs-ro or tmpfs; `protect` and `groups` name groups of `groups.py`."""
+    """The view. `root` is tmpfs-ro, tmpfs, image or host; `rootfs` is the image's directory.
+
+    Shape: `protect` and `groups` name groups of `groups.py`; `host` has no view at all.
+    """
 
     root: str
     mounts: tuple[MountRule, ...]
@@ -119,6 +124,7 @@ class Filesystem:
     proc_subset: str
     proc_fallback: str
     dev: tuple[str, ...]
+    rootfs: SlotPath | None = None
 
 
 @record

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 FULL = "full"  # the tiers of isolation: every layer that the policy asks for …
 REDUCED = "reduced"  # … or a preferred one is missing
+CONFINED = "confined"  # no namespaces at all, because the policy says so
 
 
 @record

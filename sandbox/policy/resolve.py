@@ -136,6 +136,7 @@ def _process(layer: _Layer) -> Process:
         id_map=layer.one("process.id_map"),
         on_main_exit=layer.one("process.on_main_exit"),
         term_grace_ms=layer.one("process.term_grace"),
+        capabilities=layer.many("process.capabilities"),
     )
 
 
@@ -192,7 +193,8 @@ def check_consistent(policy: Policy) -> None:
     Errors: PolicyError with the places of both.
     """
     isolation = policy.isolation
-    if policy.network.mode == "none" and isolation.namespace("net") == "off":
+    has_view = isolation.namespace("mount") != "off"  # without one the filter refuses the sockets
+    if has_view and policy.network.mode == "none" and isolation.namespace("net") == "off":
         raise PolicyError(
             f"{_place(policy, 'isolation.namespaces.net')}: without a network namespace the"
             " network cannot be none",

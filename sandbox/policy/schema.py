@@ -27,6 +27,11 @@ LIMITS = (
     *("wall", "cpu", "memory", "swap", "pids", "open_files", "file_size", "output", "core"),
     "address_space",
 )
+# Those that count for files, ids and ports of the sandbox itself; none reaches the host.
+CAPABILITIES = (
+    *("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP"),
+    *("NET_BIND_SERVICE", "NET_RAW", "SYS_CHROOT", "MKNOD", "AUDIT_WRITE", "SETFCAP"),
+)
 ENFORCE = ("default", "tree", *LIMITS)
 
 
@@ -57,10 +62,10 @@ def _demand(default: str) -> Key:
 def _namespaces() -> dict[str, Key]:
     keys = {f"isolation.namespaces.{name}": _demand("require") for name in NAMESPACES}
     keys["isolation.namespaces.time"] = _demand("off")
-    # Without these three there is no sandbox to speak of; hosts that forbid them get no weaker one.
+    # These three come together, or all are off, which a policy has to say: `confined`.
     for name in ("user", "mount", "pid"):
         keys[f"isolation.namespaces.{name}"] = Key(
-            "demand", "require", ("require",), ("prefer", "off")
+            "demand", "require", ("require", "off"), ("prefer",)
         )
     return keys
 
@@ -89,9 +94,12 @@ SCHEMA: dict[str, Key] = {
     "process.tty": Key("choice", "relay", ("relay", "setsid", "raw")),
     "process.on_main_exit": Key("choice", "kill-tree", ("kill-tree", "wait-all")),
     "process.term_grace": Key("duration", 2000),
+    "process.capabilities": Key("names", (), CAPABILITIES),
     "env.allow": Key("names", ()),
     "env.set": Key("env", ()),
-    "filesystem.root": Key("choice", "tmpfs-ro", ("tmpfs-ro", "tmpfs"), ("host-ro", "image")),
+    "filesystem.root": Key(
+        "choice", "tmpfs-ro", ("tmpfs-ro", "tmpfs", "image", "host"), ("host-ro",)
+    ),
     "filesystem.mounts": Key("mounts", ()),
     "filesystem.symlinks": Key("symlinks", ()),
     "filesystem.hide": Key("paths", ()),
@@ -130,7 +138,6 @@ SCHEMA: dict[str, Key] = {
 # Keys of the format whose machinery this version does not have: refused, never ignored.
 LATER_KEYS = frozenset(
     {
-        "process.capabilities",
         "process.pass_fds",
         "filesystem.sockets",
         "network.transparent",

@@ -11,7 +11,7 @@ from sandbox.errors import PolicyError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
-    from typing import Any
+    from typing import IO, Any
 
 _SONAMES = {"c": "libc.so.6", "seccomp": "libseccomp.so.2"}
 
@@ -63,6 +63,15 @@ def _import_without_search() -> ModuleType | None:
     return module
 
 
+def _scratch_file() -> IO[bytes]:
+    try:
+        return open(os.memfd_create("filter", os.MFD_CLOEXEC), "w+b")
+    except OSError:
+        import tempfile  # a filter that holds this process may refuse the call
+
+        return tempfile.TemporaryFile()
+
+
 def exported(library: ModuleType, program: Any) -> bytes:
     """Return the instructions of a pyseccomp.SyscallFilter."""
     try:
@@ -71,7 +80,7 @@ def exported(library: ModuleType, program: Any) -> bytes:
         # Before 2.5 it has no binary tree; its longer list of tests means the same.
         if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
             raise
-    with open(os.memfd_create("filter", os.MFD_CLOEXEC), "w+b") as file:
+    with _scratch_file() as file:
         program.export_bpf(file)
         file.seek(0)
         return file.read()

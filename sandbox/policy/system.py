@@ -44,6 +44,7 @@ PROC_READ_ONLY = ("fs", "irq", "sys", "sysrq-trigger")
 _NO_EXEC = MountAttr.NOSUID | MountAttr.NOEXEC
 _EMPTY = _NO_EXEC | MountAttr.NODEV
 _SHM_DEFAULT_BYTES = 64 << 20
+_DEV_BYTES = 64 << 10
 _ETC = SlotPath(b"/etc")
 _SHM = SlotPath(b"/dev/shm")  # a path inside
 _DEV_LINKS = (
@@ -68,8 +69,16 @@ def home_inside(policy: Policy) -> bytes:
 
 def system_mounts(policy: Policy, targets: frozenset[SlotPath]) -> list[MountOp]:
     """Return the operations that no rule states; `targets` are the mounts of the rules."""
-    ops = [*_devices(policy, targets), *_proc(policy), *_names(policy, targets)]
-    ops += _links(policy, targets)
+    ops = [*_devices(policy, targets), *_proc(policy)]
+    if policy.filesystem.root == "image":
+        # its own names and links; a /dev of ours over whatever it has there
+        dev = SlotPath(b"/dev")
+        attrs = MountAttr.NOSUID | MountAttr.NOEXEC | MountAttr.NODEV
+        ops.append(
+            MountOp(MountKind.TMPFS, dev, attrs=attrs, size_bytes=_DEV_BYTES, origin=BUILT_IN)
+        )
+    else:
+        ops += [*_names(policy, targets), *_links(policy, targets)]
     if policy.network.mode == "host":
         ops += _resolver(targets)
     home = SlotPath(home_inside(policy))
@@ -82,7 +91,10 @@ def system_mounts(policy: Policy, targets: frozenset[SlotPath]) -> list[MountOp]
 def system_access(policy: Policy, mounts: list[MountOp]) -> dict[SlotPath, int]:
     """Return the Landlock rights to `mounts`, which `system_mounts` made."""
     access = {
-        SlotPath(b"/"): landlock.LIST,
+        # an image is the command's own: everything in it, but no ioctl on devices
+        SlotPath(b"/"): landlock.rights_of("overlay", is_noexec=False)
+        if policy.filesystem.root == "image"
+        else landlock.LIST,
         _ETC: landlock.READ,
         _SHM: landlock.rights_of("tmpfs", is_noexec=True),
     }

@@ -48,6 +48,10 @@ def prepare(request: Request) -> Prepared:
     host = detect(need=needed_features(policy))
     plan = compile_plan(policy, host)
     places = find_places(policy, plan)
+    if not plan.namespaces:
+        from sandbox.policy.confined import check_narrowing  # few runs go without namespaces
+
+        check_narrowing(policy, places.slots)
     if "@toolchains" in policy.filesystem.groups and b"VIRTUAL_ENV" in os.environb:
         from sandbox.run.virtualenv import with_virtualenv
 
@@ -123,7 +127,7 @@ def execute(
         missing = frozenset(
             inside for inside, path in paths.items() if path not in placeholders.covered
         )
-        invocation = _final_invocation(prepared.invocation, scratch.path, missing)
+        invocation = _final_invocation(prepared, scratch.path, missing)
         final = replace(prepared, invocation=invocation)
         if not prepared.host.hierarchies:
             return _run(final, forwarding, None, known, emit)
@@ -137,14 +141,24 @@ def _ignore(_event: str, **_fields: object) -> None:
     """Stands for a caller without interest in events."""
 
 
-def _final_invocation(
-    invocation: Invocation, state: bytes, missing: frozenset[bytes]
-) -> Invocation:
+def _final_invocation(prepared: Prepared, state: bytes, missing: frozenset[bytes]) -> Invocation:
     """Put in what exists only now: the state directory, and which placeholders could be made."""
+    invocation = prepared.invocation
     slots = list(invocation.slots)
     slots[Slot.STATE] = state
     mounts = tuple(op for op in invocation.extra_mounts if op.target.path not in missing)
-    return replace(invocation, slots=tuple(slots), extra_mounts=mounts)
+    invocation = replace(invocation, slots=tuple(slots), extra_mounts=mounts)
+    if prepared.plan.namespaces:
+        return invocation
+    own = {rule.name: rule.value for rule in prepared.plan.env if rule.value.slot is Slot.STATE}
+    given = {entry.partition(b"=")[0] for entry in invocation.env}
+    made = tuple(
+        name + b"=" + value.resolve(invocation.slots)
+        for name, value in own.items()
+        if name not in given
+    )
+    cwd = invocation.cwd or own[b"TMPDIR"].resolve(invocation.slots)
+    return replace(invocation, env=invocation.env + made, cwd=cwd)
 
 
 def _run(
@@ -152,12 +166,8 @@ def _run(
 ) -> Result:
     from sandbox.run.supervise import Supervisor
 
-    plan, invocation = prepared.plan, prepared.invocation
-    terminals = _terminals(prepared)
-    if terminals:
-        from sandbox.launch.terminal import with_terminal
-
-        invocation = with_terminal(invocation, plan, terminals)
+    plan = prepared.plan
+    invocation, terminals = _with_terminal(prepared)
     relay = _open_relay(plan, invocation)
     if relay is not None:
         invocation = replace(invocation, fds=relay.fds)
@@ -176,7 +186,7 @@ def _run(
             emit("run.started", **known, policy=prepared.policy.name)
             if terminal is not None:
                 terminal.start(child)
-            ending = Supervisor(child, plan, relay, terminal, group).run(started_s)
+            ending = Supervisor(child, plan, relay, group, terminal).run(started_s)
         if relay is not None:
             # a reader that stalls holds up the end only of a run that ended by itself
             relay.drain(2.0 if ending.cause else None)
@@ -201,14 +211,18 @@ def _run(
     return result
 
 
-def _terminals(prepared: Prepared) -> tuple[FdMap, ...]:
-    """Return the caller's terminals that the command gets one of its own for."""
-    fds = prepared.invocation.fds
-    if prepared.policy.process.tty != "relay" or not any(os.isatty(fd.source) for fd in fds):
-        return ()
-    from sandbox.launch.terminal import find_terminals  # only on a terminal
+def _with_terminal(prepared: Prepared) -> tuple[Invocation, tuple[FdMap, ...]]:
+    """Give the command a terminal of its own for those of the caller's that are also returned."""
+    invocation = prepared.invocation
+    is_relayed = prepared.policy.process.tty == "relay" and bool(prepared.plan.namespaces)
+    if not is_relayed or not any(os.isatty(fd.source) for fd in invocation.fds):
+        return invocation, ()
+    from sandbox.launch.terminal import find_terminals, with_terminal  # only on a terminal
 
-    return find_terminals(fds)
+    terminals = find_terminals(invocation.fds)
+    if terminals:
+        invocation = with_terminal(invocation, prepared.plan, terminals)
+    return invocation, terminals
 
 
 def _open_terminal(
@@ -239,10 +253,12 @@ def _open_relay(plan: Plan, invocation: Invocation) -> Relay | None:
 
 def _spawn(prepared: Prepared, invocation: Invocation, group: Any) -> Child:
     plan = prepared.plan
+    has_namespace = bool(plan.namespaces)
     # Root may write maps of any length; others need the helpers beyond the one id of their own.
     has_outer_maps = len(plan.id_maps) > 2 and not prepared.host.is_privileged
     if group is None and not has_outer_maps:
-        return spawn(encode_plan(plan), encode_invocation(invocation))
+        blob = encode_invocation(invocation)
+        return spawn(encode_plan(plan), blob, has_namespace=has_namespace)
 
     def settle(pid: int) -> None:
         if group is not None:
@@ -253,7 +269,8 @@ def _spawn(prepared: Prepared, invocation: Invocation, group: Any) -> Child:
             map_by_helpers(pid, plan.id_maps)
 
     held = replace(invocation, is_held=True, has_outer_maps=has_outer_maps)
-    return spawn(encode_plan(plan), encode_invocation(held), settle)
+    blob = encode_invocation(held)
+    return spawn(encode_plan(plan), blob, settle, has_namespace=has_namespace)
 
 
 def _failed(prepared: Prepared, error: SetupError, known: dict[str, Any], emit: Any) -> Result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sandbox.launch.result import Limit, Result, Usage
-from sandbox.launch.spawn import DEGRADED_PROC_BIND
+from sandbox.launch.spawn import DEGRADED_PROC_BIND, DEGRADED_USERNS_LOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,32 @@ _KILLED_BELOW = 128 + _SIGKILL  # how a shell reports it
 _CAUSES = {"timeout": "timeout", "memory": "oom", "output": "limit", "cpu": "limit"}
 _CAUSE_LIMIT = {"timeout": "wall", "memory": "memory", "output": "output", "cpu": "cpu"}
 _SIGNAL_LIMIT = {_SIGXCPU: "cpu", _SIGXFSZ: "file_size"}
+
+
+# What pid 1 met on its way: bit, protection, what was got of it.
+_DEGRADED: tuple[tuple[int, str, dict[str, str]], ...] = (
+    (
+        DEGRADED_PROC_BIND,
+        "filesystem.proc",
+        {
+            "wanted": "prefer",
+            "got": "the caller's /proc, read-only",
+            "by": "bind mount",
+            "note": "a fresh /proc was refused: the outer container masks parts of its own",
+        },
+    ),
+    (
+        DEGRADED_USERNS_LOCK,
+        "isolation.nested_userns",
+        {
+            "wanted": "require",
+            "got": "the filter alone",
+            "by": "the filter",
+            "note": "max_user_namespaces cannot be set: the outer container's /proc/sys is"
+            " read-only",
+        },
+    ),
+)
 
 
 def facts_of(prepared: Prepared) -> dict[str, Any]:
@@ -58,17 +84,11 @@ def ended(
         (name, Limit(limit.requested, *_keeper(name, limit, relay), hit=name in hits))
         for name, limit in facts["limits"]
     )
-    if status is not None and status.degraded & DEGRADED_PROC_BIND:
-        facts["tier"] = "reduced"
-        facts["effective"] = {
-            **(facts.get("effective") or {}),
-            "filesystem.proc": {
-                "wanted": "prefer",
-                "got": "the caller's /proc, read-only",
-                "by": "bind mount",
-                "note": "a fresh /proc was refused: the outer container masks parts of its own",
-            },
-        }
+    degraded = 0 if status is None else status.degraded
+    for bit, name, entry in _DEGRADED:
+        if degraded & bit:
+            facts["tier"] = "reduced"
+            facts["effective"] = {**(facts.get("effective") or {}), name: entry}
     return Result(
         reason=reason,
         ended_by=ended_by,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sandbox.plan.model import MountOp, Plan
     from sandbox.policy.model import Policy
 
+_READ_DIR = 1 << 3  # LANDLOCK_ACCESS_FS_READ_DIR
 _SHOWING = (MountKind.BIND, MountKind.OVERLAY, MountKind.TMPFS, MountKind.MKDIR)
 
 
@@ -74,7 +75,9 @@ def find_places(policy: Policy, plan: Plan) -> Places:
     slots = caller_slots()
     cwd = slots[Slot.CWD]
     notes: list[str] = []
-    wants_cwd = any(op.target.slot is Slot.CWD for op in plan.mounts)
+    wants_cwd = any(op.target.slot is Slot.CWD for op in plan.mounts) or any(
+        rule.path is not None and rule.path.slot is Slot.CWD for rule in plan.landlock
+    )
     obstacle = cwd_obstacle(plan, tuple(slots)) if wants_cwd else None
     if obstacle:
         slots[Slot.CWD] = b""
@@ -84,7 +87,7 @@ def find_places(policy: Policy, plan: Plan) -> Places:
         if obstacle and inside != cwd:
             notes.append(
                 f"{os.fsdecode(cwd)} is not shown inside: {obstacle}; the command starts in "
-                f"{os.fsdecode(inside)} (--rw . shows it)"
+                f"{os.fsdecode(inside) or 'its own directory'} (--rw . shows it)"
             )
     return Places(tuple(slots), inside, tuple(notes))
 
@@ -92,6 +95,8 @@ def find_places(policy: Policy, plan: Plan) -> Places:
 def _is_shown(plan: Plan, slots: list[bytes], path: bytes) -> bool:
     """Whether `path` exists inside, as far as the mounts tell: the innermost one decides."""
     values = tuple(slots)
+    if not plan.namespaces:
+        return _is_granted(plan, values, path)
     innermost: MountOp | None = None
     depth = -1
     for op in plan.mounts:
@@ -107,6 +112,20 @@ def _is_shown(plan: Plan, slots: list[bytes], path: bytes) -> bool:
     return has_content or depth == len(path)
 
 
+def _is_granted(plan: Plan, slots: tuple[bytes, ...], path: bytes) -> bool:
+    """Whether Landlock lets the command list `path`, where there is no view."""
+    return any(
+        rule.access & _READ_DIR and is_within(path, rule.path.resolve(slots))
+        for rule in plan.landlock
+        if rule.path is not None and (not rule.path.slot or slots[rule.path.slot])
+    )
+
+
 def _fallback(plan: Plan, slots: list[bytes]) -> bytes:
+    """Where the command starts if not in the caller's directory; b"" for the run's own."""
+    if not plan.namespaces:
+        return b""
+    if plan.root_source is not None:
+        return b"/"
     home = sandbox_home(plan)
     return home if _is_shown(plan, slots, home) else b"/"

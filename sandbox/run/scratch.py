@@ -1,4 +1,8 @@
-"""The state directory of one run: the upper sides of overlays that cannot lie on a tmpfs."""
+"""The state directory of one run.
+
+It holds the upper sides of overlays that cannot lie on a tmpfs, and the private directory of a
+command without a view of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,18 @@ from sandbox.plan.model import IdKind, Slot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Self
+    from typing import Self
 
     from sandbox.plan.model import IdMap, Plan
 
 
 def upper_names(plan: Plan) -> tuple[bytes, ...]:
-    """The directories below ${STATE} that the plan's overlays write to."""
+    """The directories below ${STATE} that the plan writes to."""
+    paths = [op.upper for op in plan.mounts]
+    paths.append(plan.root_upper)
+    paths += [rule.path for rule in plan.landlock]
     return tuple(
-        op.upper.path.lstrip(b"/")
-        for op in plan.mounts
-        if op.upper is not None and op.upper.slot is Slot.STATE
+        path.path.lstrip(b"/") for path in paths if path is not None and path.slot is Slot.STATE
     )
 
 
@@ -37,7 +42,9 @@ class Scratch:
     def __enter__(self) -> Self:
         if not self._names:
             return self
-        path = os.path.join(os.fsencode(state_dir("runs")), self._run_id.encode("ascii"))
+        # what is below is opened without following links
+        parent = os.path.realpath(os.fsencode(state_dir("runs")))
+        path = os.path.join(parent, self._run_id.encode("ascii"))
         try:
             os.mkdir(path, 0o711)
             for name in self._names:
@@ -54,9 +61,7 @@ class Scratch:
 
     def __exit__(self, *_exc: object) -> None:
         if self.path:
-            import shutil  # 3 ms that only runs with such a directory pay
-
-            shutil.rmtree(self.path, onerror=_unlock)
+            remove_tree(self.path)
             self.path = b""
 
 
@@ -68,14 +73,66 @@ def _give(path: bytes, ids: tuple[IdMap, ...]) -> None:
         os.chown(path, uid, gid)
 
 
-def _unlock(_function: Any, path: Any, _info: Any) -> None:
-    """overlayfs leaves its work directory at mode 000: open it up, and try again."""
-    parent = os.path.dirname(path)
-    os.chmod(parent, stat.S_IRWXU)
-    if os.path.isdir(path) and not os.path.islink(path):
-        os.chmod(path, stat.S_IRWXU)
-        import shutil
+def remove_tree(path: bytes) -> None:
+    """Remove a directory that a command has filled; nothing in it is followed.
 
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)
+    Shape: needs no more memory or descriptors for a deep tree: what lies two levels down is moved
+           up one. overlayfs leaves its work directory at mode 000, so modes are opened first.
+    """
+    top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    moved = 0
+    try:
+        while names := os.listdir(top):
+            for name in names:
+                if _unlink(name, top):
+                    continue
+                moved = _hoist(os.fsencode(name), top, moved)
+                os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    os.rmdir(path)
+
+
+def _hoist(name: bytes, top: int, moved: int) -> int:
+    """Empty the directory `name`: files are removed, directories move to `top`."""
+    _open_up(name, top)
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+    try:
+        for inner in os.listdir(fd):
+            if _unlink(inner, fd):
+                continue
+            _open_up(inner, fd)  # a move writes the directory itself
+            while True:
+                moved += 1
+                new = b".moved-%d" % moved
+                if not _exists(new, top):
+                    break
+            os.rename(inner, new, src_dir_fd=fd, dst_dir_fd=top)
+    finally:
+        os.close(fd)
+    return moved
+
+
+def _open_up(name: str | bytes, parent: int) -> None:
+    """Give the owner every right to a directory; a link of that name is an error."""
+    fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{fd}", stat.S_IRWXU)
+    finally:
+        os.close(fd)
+
+
+def _unlink(name: str | bytes, parent: int) -> bool:
+    """Remove what is no directory; say whether that is done."""
+    if stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
+        return False
+    os.unlink(name, dir_fd=parent)
+    return True
+
+
+def _exists(name: bytes, parent: int) -> bool:
+    try:
+        os.lstat(name, dir_fd=parent)
+    except FileNotFoundError:
+        return False
+    return True

@@ -46,8 +46,8 @@ class Supervisor:
         child: Child,
         plan: Plan,
         relay: Relay | None,
-        terminal: Terminal | None = None,
         group: RunGroup | None = None,
+        terminal: Terminal | None = None,
     ) -> None:
         limits = dict(plan.supervise)
         self._child = child

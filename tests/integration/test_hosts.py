@@ -27,6 +27,7 @@ filter.load()
 os.execv(sys.argv[2], sys.argv[2:])
 """
 ENOSYS, EPERM = 38, 1
+CLONE = 56
 LANDLOCK_CREATE_RULESET, SECCOMP, CLONE3, OPEN_TREE, OVERLAY = 444, 317, 435, 428, 430
 
 
@@ -67,7 +68,8 @@ def test_a_missing_preferred_layer_is_in_the_result(lacking: Run, work_dir: Path
     ("calls", "stage"),
     [
         ({CLONE3: EPERM}, b"seccomp filter already holds this process"),
-        ({CLONE3: ENOSYS}, b"namespaces cannot be made"),
+        ({CLONE3: ENOSYS, CLONE: EPERM}, b"seccomp filter already holds this process"),
+        ({CLONE3: ENOSYS, CLONE: ENOSYS}, b"namespaces cannot be made"),
         ({OPEN_TREE: ENOSYS}, b"mount"),
     ],
 )

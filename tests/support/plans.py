@@ -104,7 +104,7 @@ def full_plan() -> Plan:
 def bare_plan() -> Plan:
     """Return the smallest plan: no namespaces, no mounts."""
     no_umask = 0xFFFFFFFF
-    return Plan(PlanFlag(0), Namespace(0), (), 0, 0, (), umask_octal=no_umask)
+    return Plan(PlanFlag.NO_NEW_PRIVS, Namespace(0), (), 0, 0, (), umask_octal=no_umask)
 
 
 def bound_root_plan() -> Plan:
@@ -115,9 +115,25 @@ def bound_root_plan() -> Plan:
     return Plan(PlanFlag(0), needed, maps, 0, 0, (), root_kind=RootKind.BIND, root_source=source)
 
 
+def overlaid_root_plan() -> Plan:
+    """Return a plan whose root is a directory of the host below a private layer on disk."""
+    return replace(
+        bound_root_plan(),
+        root_kind=RootKind.OVERLAY,
+        root_upper=SlotPath(b"/root", Slot.STATE),
+        flags=PlanFlag.LOCK_USERNS | PlanFlag.LOCK_OPTIONAL,
+        caps=0x4FB,
+    )
+
+
 def made_plans() -> dict[str, Plan]:
     """Return the plans that are written down here."""
-    return {"full": full_plan(), "bare": bare_plan(), "bound-root": bound_root_plan()}
+    return {
+        "full": full_plan(),
+        "bare": bare_plan(),
+        "bound-root": bound_root_plan(),
+        "overlaid-root": overlaid_root_plan(),
+    }
 
 
 def shipped_plans() -> dict[str, Plan]:

@@ -211,7 +211,11 @@ static void test_core_is_checked(void)
 	      p.core->namespaces &= ~0x40000000ULL);
 	BREAK("host name without uts", SBX_SECTION_CORE,
 	      p.core->namespaces &= ~0x04000000ULL);
-	BREAK("root kind", SBX_SECTION_CORE, p.core->root_kind = 2);
+	BREAK("root kind", SBX_SECTION_CORE, p.core->root_kind = 3);
+	BREAK("upper without overlay", SBX_SECTION_CORE,
+	      p.core->root_upper_slot = SBX_SLOT_STATE);
+	BREAK("overlay without source", SBX_SECTION_CORE,
+	      p.core->root_kind = SBX_ROOT_OVERLAY);
 	BREAK("root bind without source", SBX_SECTION_CORE,
 	      p.core->root_kind = SBX_ROOT_BIND);
 	BREAK("uid -1", SBX_SECTION_CORE, p.core->uid = SBX_NONE);

@@ -207,7 +207,8 @@ def test_absent_landlock_path_is_named() -> None:
 
 def obstacle(monkeypatch: pytest.MonkeyPatch, value: Obstacle | None) -> None:
     """Let the host have this obstacle."""
-    monkeypatch.setattr(errors_text, "find_obstacle", lambda: value)
+    found = () if value is None else (value,)
+    monkeypatch.setattr(errors_text, "find_obstacles", lambda: iter(found))
 
 
 def test_forbidden_user_namespaces_name_the_knob(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +216,7 @@ def test_forbidden_user_namespaces_name_the_knob(monkeypatch: pytest.MonkeyPatch
     obstacle(monkeypatch, Obstacle("switched off", "sysctl -w x=1", errno=errno.ENOSPC))
     assert words(Stage.CLONE, errno.ENOSPC) == (
         "switched off: no space left on device (ENOSPC)",
-        "sysctl -w x=1",
+        "sysctl -w x=1; without namespaces --policy confined runs, which holds less",
     )
     assert "switched off" not in words(Stage.MOUNTS, errno.ENOSPC, 0, CREATE)[0]
 
@@ -224,7 +225,7 @@ def test_apparmor_explains_later_refusals_too(monkeypatch: pytest.MonkeyPatch) -
     """AppArmor may let the namespace be made and refuse what it is for."""
     obstacle(monkeypatch, Obstacle("AppArmor restricts", "a profile", is_apparmor=True))
     for stage in (Stage.CLONE, Stage.MAPS, Stage.MOUNTS):
-        assert words(stage, errno.EACCES, 0)[1] == "a profile"
+        assert words(stage, errno.EACCES, 0)[1].startswith("a profile")
     assert words(Stage.CLONE, errno.EAGAIN)[1] != "a profile"
 
 

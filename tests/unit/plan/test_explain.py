@@ -228,6 +228,7 @@ CHANGES: dict[str, object] = {
     "hostname": b"other",
     "root_kind": RootKind.BIND,
     "root_source": SlotPath(b"/"),
+    "root_upper": SlotPath(b"/root"),
     "root_size_bytes": 1,
     "caps": 1,
     "securebits": 1,

@@ -28,11 +28,12 @@ from sandbox.plan.model import (
     Supervise,
 )
 from sandbox.policy import limits
-from sandbox.policy.compile import SECUREBITS, compile_plan, needed_features
+from sandbox.policy.compile import compile_plan, needed_features
 from sandbox.policy.compose import Flag, apply_flags
 from sandbox.policy.load import load_policy
 from sandbox.policy.model import Policy
 from sandbox.policy.notes import dump_json
+from sandbox.policy.shape import SECUREBITS
 from sandbox.record import replace
 
 pytestmark = pytest.mark.usefixtures("fake_filter")
