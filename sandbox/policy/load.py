@@ -136,11 +136,12 @@ class _Loader:
         from sandbox.policy.meet import tighten_all  # most policies have no layers
 
         layers = tuple(self._restriction(source, place) for source, place in sources)
-        result, excess = tighten_all(base, layers)
+        are_found = tuple(source.kind == "found" for source, _ in sources)
+        result, excess = tighten_all(base, layers, are_found)
         for (source, _), beyond in zip(sources, excess, strict=True):
             if beyond and source.kind != "found":
                 raise _widening(beyond)
-            self.notes += [f"{item.text()}; it has no effect" for item in beyond]
+            self.notes += [f"{item.text()}; what is more has no effect" for item in beyond]
         return result
 
     def _restriction(self, source: Source, asked: str) -> Layer:

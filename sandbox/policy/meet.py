@@ -74,17 +74,24 @@ def tighten(base: Layer, layer: Layer) -> tuple[Layer, tuple[Excess, ...]]:
 
 
 def tighten_all(
-    base: Layer, layers: tuple[Layer, ...]
+    base: Layer, layers: tuple[Layer, ...], are_found: tuple[bool, ...] = ()
 ) -> tuple[Layer, tuple[tuple[Excess, ...], ...]]:
     """Return the meet of `base` and all `layers`, and what each of them states beyond `base`.
 
-    Shape: every layer is held against `base` itself, so that the order of layers has no meaning.
+    Shape: every layer is held against `base` itself, so that the order of layers has no meaning;
+           `are_found` says which of them nobody named.
     """
     result = base
     excess = []
-    for layer in layers:
-        result, found = tighten(result, layer)
-        excess.append(found if len(layers) == 1 else tighten(base, layer)[1])
+    for index, layer in enumerate(layers):
+        applied = layer
+        if any(are_found[index : index + 1]) and _VIEW[0] in layer:
+            from sandbox.policy.meet_paths import without_incomparable
+
+            applied = without_incomparable(base, layer)
+        result, found = tighten(result, applied)
+        is_known = len(layers) == 1 and applied is layer
+        excess.append(found if is_known else tighten(base, layer)[1])
     return result, tuple(excess)
 
 

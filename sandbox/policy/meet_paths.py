@@ -117,6 +117,23 @@ def _within_toolchains(path: SlotPath, limit: _Seen | None, *, is_gone: bool) ->
     return HideRule(path) if is_gone else None
 
 
+def without_incomparable(base: Layer, layer: Layer) -> Layer:
+    """Return `layer` without mounts that have no mode in common with what `base` shows there.
+
+    Their meet would hide the path (tmpfs and ro), which a file that was only found did not ask for.
+    """
+    had: Entries = _entries(base)
+    if "@toolchains" in base.get(_GROUPS, {}):
+        had = {**toolchain_entries(), **had}
+    kept = {}
+    for path, entry in layer[_MOUNTS].items():
+        before = _seen(had, path)
+        rights = rights_of(entry[0].mode, is_noexec=entry[0].is_noexec)
+        if before is None or not before.rights or mode_of(rights & before.rights) is not None:
+            kept[path] = entry
+    return {**layer, _MOUNTS: kept}
+
+
 def _entries(layer: Layer) -> Entries:
     found: Entries = {path: entry[0] for path, entry in layer.get(_MOUNTS, {}).items()}
     found.update({path: entry[0] for path, entry in layer.get(_HIDE, {}).items()})

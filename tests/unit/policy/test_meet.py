@@ -219,6 +219,18 @@ def test_a_found_layer_tightens_and_its_widenings_are_notes(tree: Path) -> None:
     assert load_policy("default").sha256 != load_policy("default", tree=str(tree)).sha256
 
 
+def test_a_found_mount_of_another_kind_has_no_effect(tree: Path) -> None:
+    """A path that would be read-only stays in memory where the policy has it so, and is noted."""
+    put(tree, 'filesystem.mounts = [{ path = "/tmp", mode = "ro" }, { path = "/usr", mode = "rw",'
+              " noexec = true }]\n")  # fmt: skip
+    policy = load_policy("default", tree=str(tree))
+    assert (modes(policy)["/tmp"], modes(policy)["/usr"]) == ("tmpfs", "ro")
+    assert [rule.is_noexec for rule in policy.filesystem.mounts if rule.path.text() == "/usr"] == [
+        True
+    ]
+    assert ["/tmp" in note or "/usr" in note for note in policy.notes] == [True, True]
+
+
 @pytest.mark.parametrize("text", ["limits.wal = 1", "[", 'extends = ["strict"]'])
 def test_a_broken_found_layer_is_an_error(tree: Path, text: str) -> None:
     """A restriction that is not understood is not left out."""
