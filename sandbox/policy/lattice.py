@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 # key → (section of Policy, field): the choices whose values have an order
 CHOICES = {
+    "process.id_map": ("process", "id_map"),
     "process.tty": ("process", "tty"),
     "process.on_main_exit": ("process", "on_main_exit"),
     "filesystem.root": ("filesystem", "root"),
@@ -21,6 +22,7 @@ CHOICES = {
 }
 DEMANDS = ("require", "prefer", "off")
 ORDERS: dict[str, tuple[str, ...]] = {
+    "process.id_map": ("single", "multi"),
     "process.tty": ("setsid", "relay", "raw"),
     "process.on_main_exit": ("kill-tree", "wait-all"),
     "filesystem.root": ("tmpfs-ro", "tmpfs", "image", "host-ro"),

@@ -33,6 +33,7 @@ _LIMITS = (
     ("file_size", "file_size_bytes"),
     ("output", "output_bytes"),
     ("core", "core_bytes"),
+    ("address_space", "address_space_bytes"),
 )
 
 

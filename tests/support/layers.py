@@ -45,6 +45,7 @@ SCALARS: dict[str, tuple[Any, ...]] = {
     "isolation.nested_userns": (False, True),
     "process.hostname": ("one", "two"),
     "process.uid": (0, 1000),
+    "process.id_map": ("single", "multi"),
     "process.tty": ("setsid", "raw"),
     "process.on_main_exit": ("kill-tree", "wait-all"),
     "process.term_grace": (1000, 2000, 5000),

@@ -91,7 +91,8 @@ def test_paths_agree_with_brute_force(seed: int) -> None:
     plain: dict[str, Any] = {"filesystem.groups": {}, "filesystem.protect": {}}
     one = policy_of({**layers.layer(is_whole=True), **plain})
     two = policy_of({**layers.layer(is_whole=True), **plain})
-    below = [SlotPath(path.path + b"/zzz", path.slot) for path in PATHS]
+    names = (b"/zzz", b"/sx", b"/share", b"/doc")  # each kind of name that `only` may admit
+    below = [SlotPath(path.path + name, path.slot) for path in PATHS for name in names]
     wider = set()
     for path in (*PATHS, *below):
         (had, host), (has, host_now) = rights_at(one, path), rights_at(two, path)
