@@ -5,6 +5,7 @@ The text is made from the data, so that `--explain --json` and `--explain` canno
 
 from __future__ import annotations
 
+from sandbox.plan.explain_limits import limit_texts
 from sandbox.plan.model import (
     EnvKind,
     IdKind,
@@ -16,10 +17,9 @@ from sandbox.plan.model import (
     ProtectKind,
     RootKind,
     Slot,
-    Supervise,
 )
 from sandbox.plan.protections import protections
-from sandbox.text import duration_text, escape, size_text
+from sandbox.text import escape, size_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,33 +32,19 @@ SCHEMA = 1
 _WIDTH = 98
 _MANY = 4  # entries of one directory that `sees` counts instead of naming them
 _SHORT = 8  # characters of a digest that a person compares
-_RLIM_INFINITY = (1 << 64) - 1
 _LANDLOCK_WRITE = 1 << 1  # LANDLOCK_ACCESS_FS_WRITE_FILE
 _ROOTS = {RootKind.BIND: "writes reach it", RootKind.OVERLAY: "writes discarded"}
+_PROTECTED = {
+    ProtectKind.HIDDEN: "hidden",
+    ProtectKind.READONLY: "read-only",
+    ProtectKind.PRESENT: "read-only where it exists",
+}
 _SLOT_NAMES = {
     Slot.CWD: "working directory",
     Slot.HOME: "home",
     Slot.TMP: "temporary directory",
     Slot.RUNTIME: "runtime directory",
     Slot.STATE: "directory of this run",
-}
-# Name, unit of the RLIMIT_* numbers of asm-generic/resource.h that a policy can set.
-_GROUP = (
-    (Supervise.GROUP_MEMORY_BYTES, "memory", "bytes"),
-    (Supervise.GROUP_SWAP_BYTES, "swap", "bytes"),
-    (Supervise.GROUP_PIDS, "processes", ""),
-    (Supervise.GROUP_CPU_MS, "cpu time", "ms"),
-)
-_RLIMITS = {
-    0: ("cpu time", "s"),
-    1: ("file size", "bytes"),
-    2: ("data", "bytes"),
-    3: ("stack", "bytes"),
-    4: ("core dumps", "bytes"),
-    6: ("processes", ""),
-    7: ("open files", ""),
-    8: ("locked memory", "bytes"),
-    9: ("address space", "bytes"),
 }
 
 
@@ -240,32 +226,6 @@ def _identity(plan: Plan) -> list[str]:
     return texts
 
 
-def _amount(value: int, unit: str) -> str:
-    if value == _RLIM_INFINITY:
-        return "no limit"
-    return size_text(value) if unit == "bytes" else f"{value} {unit}".rstrip()
-
-
-def _limits(plan: Plan) -> list[str]:
-    kept = dict(plan.supervise)
-    texts = []
-    if Supervise.WALL_MS in kept:
-        texts.append(f"{duration_text(kept[Supervise.WALL_MS])} wall")
-    if Supervise.MEMORY_BYTES in kept:
-        texts.append(f"{size_text(kept[Supervise.MEMORY_BYTES])} memory")
-    if Supervise.OUTPUT_BYTES in kept:
-        texts.append(f"{size_text(kept[Supervise.OUTPUT_BYTES])} output")
-    for key, name, unit in _GROUP:
-        if key in kept:
-            amount = size_text(kept[key]) if unit == "bytes" else str(kept[key])
-            amount = duration_text(kept[key]) if unit == "ms" else amount
-            texts.append(f"{name} {amount} of the tree")
-    for limit in plan.rlimits:
-        name, unit = _RLIMITS.get(limit.resource, (f"RLIMIT {limit.resource}", ""))
-        texts.append(f"{name} {_amount(limit.soft, unit)}")
-    return texts or ["none"]
-
-
 def _layers(known: dict[str, Any]) -> list[str]:
     """What was wanted and is missing; why stands in the notes."""
     if "effective" not in known:
@@ -298,7 +258,7 @@ def explain_data(plan: Plan, digest: str = "", *, notes: tuple[str, ...] = ()) -
         "network": _network(plan, known),
         "calls": _calls(plan, known),
         "identity": _identity(plan),
-        "limits": _limits(plan),
+        "limits": limit_texts(plan),
         "layers": _layers(known),
         "environment": [name.decode("utf-8", "surrogateescape") for name in kept_env],
         "namespaces": _names(plan.namespaces, Namespace),
@@ -315,7 +275,7 @@ def explain_data(plan: Plan, digest: str = "", *, notes: tuple[str, ...] = ()) -
         "protected": [
             {
                 "path": entry.path.text(),
-                "as": "hidden" if entry.kind is ProtectKind.HIDDEN else "read-only",
+                "as": _PROTECTED[entry.kind],
                 "origin": entry.origin,
             }
             for entry in plan.protect
@@ -368,7 +328,8 @@ def _protected_lines(data: dict[str, Any]) -> list[str]:
     groups: dict[str, list[str]] = {}
     for entry in data["protected"]:
         origin = f"   [{escape(entry['origin'])}]" if entry["origin"] else ""
-        head = f"stays {entry['as']}, where it is shown, also while absent{origin}"
+        absent = "" if "exists" in entry["as"] else ", also while absent"
+        head = f"stays {entry['as']}, where it is shown{absent}{origin}"
         groups.setdefault(head, []).append(escape(entry["path"]))
     lines = []
     for head, paths in groups.items():

@@ -349,18 +349,22 @@ def _notes(
             {"key": item.key, "value": item.value, "was": item.was, "origin": item.origin}
             for item in policy.overrides
         ],
-        "calls": {
-            "allowed": len(compiled.allowed) if compiled else 0,
-            "known": compiled.known if compiled else 0,
-            "unknown": str(policy.syscalls.unknown),
-            "denied": str(policy.syscalls.denied),
-            "foreign_abi": str(policy.syscalls.foreign_abi),
-        },
+        "calls": _calls(policy, compiled),
         "network": policy.network.mode,
         "groups": list(policy.filesystem.groups),
         "notes": [*texts, *_removals(policy), *policy.notes, *view.notes, *bounds.texts],
     }
     return dump_json(data)
+
+
+def _calls(policy: Policy, compiled: CompiledFilter | None) -> dict[str, Any]:
+    return {
+        "allowed": len(compiled.allowed) if compiled else 0,
+        "known": compiled.known if compiled else 0,
+        "unknown": str(policy.syscalls.unknown),
+        "denied": str(policy.syscalls.denied),
+        "foreign_abi": str(policy.syscalls.foreign_abi),
+    }
 
 
 def _removals(policy: Policy) -> list[str]:

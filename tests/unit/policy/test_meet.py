@@ -84,7 +84,7 @@ def test_the_tighter_value_holds(tighten: Tighten) -> None:
         ('[network]\nmode = "host"', "network.mode: host is more than the policy: none"),
         ('[isolation]\nseccomp = "prefer"', "isolation.seccomp: prefer is more"),
         ('[isolation]\nnested_userns = true', "isolation.nested_userns: true is more"),
-        ('[process]\ntty = "raw"', "process.tty: raw is more than the policy: setsid"),
+        ('[process]\ntty = "raw"', "process.tty: raw is more than the policy: relay"),
         ('[process]\nuid = 5', "process.uid: 5 is more than the policy: 1000"),
         ('[env]\nallow = ["L*"]', "env.allow[L*]: L* is more"),
         ('[env]\nset = { PATH = "/x" }', "env.set[PATH]: /x is more"),
