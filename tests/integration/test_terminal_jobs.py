@@ -82,6 +82,7 @@ def test_sigtstp_from_outside_stops_and_sigcont_resumes(at_terminal: Callable[..
         person.wait_taken()
         person.type("again\r")
         person.expect("got again")
+        person.expect(PROMPT)  # the run has ended, and given back what it put into the tree
 
 
 def test_background_job_waits_for_the_terminal(at_terminal: Callable[..., Person]) -> None:
