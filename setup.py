@@ -26,7 +26,7 @@ setup(
     cffi_modules=["sandbox/_build_core.py:ffibuilder"],
     # The core uses the stable ABI of 3.11, so one wheel serves every later version.
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
-    entry_points={"console_scripts": ["sandbox = sandbox.cli.main:main"]},
+    entry_points={"console_scripts": ["sandbox = sandbox.cli.main:entry"]},
     install_requires=["cffi>=1.15", "pyseccomp>=0.1.2", "structlog>=22.1"],
     extras_require={
         "test": ["pytest>=8", "hypothesis>=6.60", "jsonschema>=4.10"],

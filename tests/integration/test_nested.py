@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
-from support.need import need_program
+from support.engines import program_paths
 from support.rootfs import make_rootfs
-from support.user import User, remove_tree
+from support.user import User
 
 Run = Callable[..., CompletedProcess[bytes]]
 
@@ -66,23 +63,10 @@ why = "the sandbox inside locks its own rights (PR_SET_SECUREBITS)"
 """
 
 
-def _program_paths(python: Path) -> list[str]:
-    """Return the directories that the program needs besides /usr."""
-    done = subprocess.run(
-        [python, "-I", "-c", "import sandbox; print(*sandbox.__path__)"],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=True,
-    )
-    package = (str(Path(path).parent) for path in done.stdout.split())
-    return sorted({str(python.parent.parent), *package})
-
-
 @pytest.fixture
 def nested(sandbox_run: Run, user_python: Path) -> Run:
     """`nested(policy, *words)`: run words under `policy`, where the program itself is shown."""
-    paths = _program_paths(user_python)
+    paths = program_paths(user_python)
     flags = [word for path in paths for word in ("--ro", path)]
 
     def run(policy: str, *words: str) -> CompletedProcess[bytes]:
@@ -189,69 +173,3 @@ def test_a_container_runs_confined(user: User, user_python: Path, work_dir: Path
     """What needs neither mounts nor /proc/sys is not disturbed by their absence."""
     done = _in_container(user, user_python, work_dir, "--policy", "confined", "echo", "ran")
     assert (done.returncode, done.stdout) == (0, b"ran\n"), done.stderr
-
-
-@pytest.fixture
-def podman_root(session_dir: Path, user_python: Path) -> Iterator[Path]:
-    """A root directory in which the installed program runs; skips where podman does not."""
-    need_program("podman")
-    need_program("unshare")
-    base = session_dir / "podman"
-    base.mkdir()
-    yield base
-    for _try in range(50):  # its clean-up goes on in the background
-        try:
-            remove_tree(base)
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    remove_tree(base)
-
-
-@pytest.mark.as_root
-@pytest.mark.time_limit(180)
-def test_inside_podman(
-    root: User, user: User, user_python: Path, podman_root: Path, work_dir: Path
-) -> None:
-    """In podman's default container: a result with a declared tier, or a refusal with a reason.
-
-    Podman refuses a hybrid cgroup tree, so it runs in a mount namespace with cgroup2 alone.
-    """
-    script = (
-        "mount --make-rprivate / && umount -R /sys/fs/cgroup;"
-        'mount -t cgroup2 none /sys/fs/cgroup || exit 77; exec "$@"'
-    )
-    shown = [word for path in _program_paths(user_python) for word in ("-v", f"{path}:{path}:ro")]
-    podman = [
-        *("podman", "--root", str(podman_root / "store"), "--runroot", str(podman_root / "run")),
-        *("--cgroup-manager=cgroupfs", "--events-backend=none", "--storage-driver=vfs", "run"),
-        *("--rm", "--network=none", "--cgroups=disabled", f"--user={user.uid}:{user.gid}"),
-        *("--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000", "-v", "/usr:/usr:ro", *shown),
-        *("-v", f"{work_dir}:{work_dir}", "-w", str(work_dir), "-e", "HOME=/home"),
-    ]
-    base = podman_root / "root"
-    base.mkdir()
-    for name in ("usr", "etc", "dev", "proc", "sys", "tmp", "run", "var"):
-        (base / name).mkdir()
-    (base / "home").mkdir()
-    os.chown(base / "home", user.uid, user.gid)
-    for name in ("bin", "sbin", "lib", "lib64"):
-        (base / name).symlink_to(f"usr/{name}")
-    outer = ["unshare", "--mount", "sh", "-c", script, "sh", *podman, "--rootfs", str(base)]
-    started = root.run([*outer, "true"], timeout=90)
-    if started.returncode != 0:
-        pytest.skip(f"podman does not run here: {started.stderr.decode(errors='replace')[-300:]}")
-    for policy in ("strict", "default", "confined"):
-        result = work_dir / f"{policy}.json"
-        words = [str(user_python), "-I", "-m", "sandbox", "exec", "--policy", policy]
-        done = root.run([*outer, *words, "--result", str(result), "echo", "ran"], timeout=90)
-        data = json.loads(result.read_text())
-        if done.returncode == 0:
-            assert data["tier"] in ("full", "reduced", "confined")
-            assert done.stdout.strip() == b"ran"
-        else:
-            assert done.returncode == 125, done.stderr
-            assert data["setup"]["cause"]
-            assert data["setup"]["remedy"]
-        assert policy != "confined" or done.returncode == 0, done.stderr

@@ -105,13 +105,12 @@ def _as_owner(uid: int) -> Callable[..., object]:
     return stat
 
 
+@pytest.mark.as_root
 def test_root_does_not_take_a_parent_that_nobody_gave_it(proc: Proc, tmp_path: Path) -> None:
     """Root may write everywhere; only its own group, or one that systemd marked, is its own."""
     make_group(tmp_path / "system", "memory pids\n")
     make_group(tmp_path / "system" / "own", "")
     files = proc("1 2 0:3 / {} rw - cgroup2 cgroup2 rw\n", "0::/system/own\n")
-    if os.geteuid() != 0:
-        pytest.skip("needs root: the rule is about root")
     assert held(find_hierarchies(ALL, *files, accept)) == {CPU: "cgroup-v2"}
 
 
