@@ -246,7 +246,7 @@ def test_a_found_link_is_refused(tree: Path, tmp_path: Path) -> None:
         load_policy("default", tree=str(tree))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: gives a file to another user")
+@pytest.mark.as_root
 def test_a_strangers_layer_does_not_count(tree: Path) -> None:
     """In /tmp anybody may put a file beside others' work; the tree's owner may always."""
     path = put(tree, '[limits]\nwall = "1s"\n')
