@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 
-from sandbox.cli.policy import EXIT_NO, arch_of, load, show_json
+from sandbox.cli.policy import EXIT_NO, arch_of, show_json
+from sandbox.cli.policy_load import found_in_tree, has_tree, imported_from, load, note_tree
 from sandbox.cli.streams import show
 from sandbox.errors import UsageError
-from sandbox.text import escape
+from sandbox.text import escape, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from sandbox.cli.options import Parsed
-    from sandbox.policy.judge import Court, Judgement
+    from sandbox.policy.denial import Explainer
+    from sandbox.policy.judge import Call, Court, Judgement
     from sandbox.policy.model import Policy
 
 _QUESTIONS = ("path", "host", "syscall")
@@ -30,6 +32,13 @@ def run_explain(parsed: Parsed) -> int:
             hint="run it once for each",
             code="usage.option",
         )
+    if asked == ["path"] and imported_from(parsed.rest[0])[0]:
+        raise UsageError(
+            f"{quote(parsed.rest[0])} says nothing of files",
+            hint="--syscall asks about a profile of another tool",
+            code="usage.option",
+        )
+    note_tree(parsed)
     policy = load(parsed.rest[0], parsed)
     if not asked:
         return _prose(parsed, policy)
@@ -49,7 +58,8 @@ def _prose(parsed: Parsed, policy: Policy) -> int:
     sections = policy_prose(open_court(policy, arch_of(parsed)))
     if parsed.has("json"):
         sections_data = [{"about": head, "says": rows} for head, rows in sections]
-        show_json({"policy": policy_data(policy), "sections": sections_data})
+        data = {"policy": policy_data(policy), "tree": found_in_tree(parsed)}
+        show_json({**data, "sections": sections_data})
         return 0
     lines = [f"{escape(policy.name)}: {escape(policy.summary)}"]
     for head, rows in sections:
@@ -64,15 +74,19 @@ def _path(parsed: Parsed, question: str) -> int:
 
     # As the shell does for a word of its own: `~` after an option is not expanded by every shell.
     path = os.path.abspath(os.path.expanduser(question))
-    found = look(
-        prepare(Request(argv=(), policy=parsed.rest[0], tighten=parsed.all("tighten"))),
-        os.fsencode(path),
+    request = Request(
+        argv=(),
+        policy=parsed.rest[0],
+        tighten=parsed.all("tighten"),
+        has_tree=has_tree(parsed),
     )
+    found = look(prepare(request), os.fsencode(path))
     exists = found.host is not None and os.path.lexists(found.host)
     if parsed.has("json"):
         show_json(
             {
                 "path": path,
+                "tree": found_in_tree(parsed),
                 "inside": found.inside,
                 "is": found.what,
                 "rights": list(found.rights),
@@ -117,7 +131,8 @@ def _host(parsed: Parsed, policy: Policy, question: str) -> int:
         may, key = False, "syscalls.socket_families"
         reason, origin = f"internet sockets answer {families[0]}", origin_below(policy, key)
     if parsed.has("json"):
-        show_json({"host": question, "reached": may, "why": reason, "key": key, "origin": origin})
+        head = {"host": question, "tree": found_in_tree(parsed), "reached": may}
+        show_json({**head, "why": reason, "key": key, "origin": origin})
     else:
         word = "can be reached" if may else "cannot be reached"
         show(f"{escape(question)} {word}: {reason}\n  rule      {key}   {escape(origin)}\n")
@@ -125,16 +140,19 @@ def _host(parsed: Parsed, policy: Policy, question: str) -> int:
 
 
 def _syscall(parsed: Parsed, policy: Policy, question: str) -> int:
+    from sandbox.policy.denial import Explainer
     from sandbox.policy.judge import judge, open_court, parse_call
 
     court = open_court(policy, arch_of(parsed))
     call = parse_call(question, court.arch)
     judgement = judge(court, call)
+    fix = _fix(Explainer(policy, court.arch), call, judgement)
     clauses = _clauses(court, call.name)
     if parsed.has("json"):
-        show_json({**_call_data(question, judgement), "conditions": clauses})
+        data = {**_call_data(question, judgement, fix), "tree": found_in_tree(parsed)}
+        show_json({**data, "conditions": clauses})
     else:
-        show(_call_text(question, judgement))
+        show(_call_text(question, judgement, fix))
         for row in clauses:
             show(f"  if {row['rule']}: {row['action']}   {escape(row['when'])}\n")
     return 0 if judgement.action.kind == "allow" else EXIT_NO
@@ -157,19 +175,30 @@ def _clauses(court: Court, name: str) -> list[dict[str, str]]:
     ]
 
 
-def _call_data(text: str, judgement: Judgement) -> dict[str, Any]:
+def _fix(explainer: Explainer, call: Call, judgement: Judgement) -> tuple[str, str]:
+    """Return what would let a refused call pass, and why it is refused; empty where it passes."""
+    if judgement.action.kind == "allow":
+        return "", judgement.why
+    found = explainer.explain(call.number, call.arguments, judgement.action.errno)
+    return found.fix or "none", found.why
+
+
+def _call_data(text: str, judgement: Judgement, fix: tuple[str, str]) -> dict[str, Any]:
     return {
         "call": text,
         "verdict": str(judgement.action),
         "key": judgement.key,
         "origin": judgement.origin,
-        "why": judgement.why,
+        "why": fix[1],
+        "fix": None if fix[0] in ("", "none") else fix[0],
         "instructions": judgement.cost,
     }
 
 
-def _call_text(text: str, judgement: Judgement) -> str:
-    why = f"\n  why       {escape(' '.join(judgement.why.split()))}" if judgement.why else ""
+def _call_text(text: str, judgement: Judgement, fix: tuple[str, str]) -> str:
+    why = f"\n  why       {escape(' '.join(fix[1].split()))}" if fix[1] else ""
+    if fix[0]:
+        why += f"\n  fix       {escape(fix[0])}"
     return (
         f"{escape(text)}: {judgement.action}\n"
         f"  rule      {escape(judgement.key)}   {escape(judgement.origin)}{why}\n"
@@ -179,14 +208,22 @@ def _call_text(text: str, judgement: Judgement) -> str:
 
 def run_simulate(parsed: Parsed) -> int:
     """Print what the compiled filter answers to each call; 1 if one of them is refused."""
+    from sandbox.policy.denial import Explainer
     from sandbox.policy.judge import judge, open_court, parse_call
 
     name, *texts = parsed.rest
+    note_tree(parsed)
     policy = load(name, parsed)
     court = open_court(policy, arch_of(parsed))
-    found = [(text, judge(court, parse_call(text, court.arch))) for text in texts]
+    explainer = Explainer(policy, court.arch)
+    found = []
+    for text in texts:
+        call = parse_call(text, court.arch)
+        judgement = judge(court, call)
+        found.append((text, judgement, _fix(explainer, call, judgement)))
     if parsed.has("json"):
-        show_json({"arch": court.arch, "calls": [_call_data(*one) for one in found]})
+        head = {"arch": court.arch, "tree": found_in_tree(parsed)}
+        show_json({**head, "calls": [_call_data(*one) for one in found]})
     else:
         show("".join(_call_text(*one) for one in found))
-    return 0 if all(one.action.kind == "allow" for _, one in found) else EXIT_NO
+    return 0 if all(one.action.kind == "allow" for _, one, _ in found) else EXIT_NO
