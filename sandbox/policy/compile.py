@@ -83,7 +83,8 @@ def compile_plan(policy: Policy, host: Host) -> Plan:
     effective += bounds.effective
     uid, gid, id_maps = command_ids(policy, host, namespaces)
     return Plan(
-        flags=_flags(policy, namespaces, has_landlock=walls.is_on),
+        flags=_flags(policy, namespaces, has_landlock=walls.is_on)
+        | (PlanFlag.LOW_PRIORITY if bounds.is_low_priority else PlanFlag(0)),
         namespaces=namespaces,
         id_maps=id_maps,
         uid=uid,

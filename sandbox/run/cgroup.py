@@ -12,7 +12,7 @@ import os
 import time
 
 from sandbox.errors import HostError, SetupError
-from sandbox.host.cgroup import CPU, FILES, MEMORY, PIDS, SHARE, SWAP
+from sandbox.host.cgroup import CPU, FILES, MEMORY, PIDS, QUOTA, SHARE, SWAP
 from sandbox.host.paths import runtime_dir
 from sandbox.plan.model import Stage, Supervise
 from sandbox.run.journal import is_alive, locked, process_key
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _FOLDER = "groups"
 _REMOVE_S = 2.0  # the kernel lets go of a killed process a moment after its namespace is gone
 _PEAKS = {1: "memory.max_usage_in_bytes", 2: "memory.peak"}
+_PERIOD_US = 100_000  # of a quota: the kernel's own default
 _OOM = {1: "memory.oom_control", 2: "memory.events"}
 
 
@@ -74,6 +75,8 @@ class RunGroup:
             os.mkdir(path, 0o755)
             for name, value in self._settings(hierarchy):
                 _write(f"{path}/{name}", value)
+            if QUOTA in hierarchy.resources:
+                self._set_quota(path, hierarchy.version)
             if hierarchy.version == 2 and MEMORY in hierarchy.resources:
                 _write_if_present(f"{path}/memory.oom.group", "1")
             self._joins.append(os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
@@ -97,6 +100,20 @@ class RunGroup:
             for resource in (MEMORY, SWAP, PIDS)
             if resource in hierarchy.resources
         ]
+
+    def _set_quota(self, path: str, version: int) -> None:
+        quota_us = self._limits.get(Supervise.GROUP_CPU_PERCENT, 0) * _PERIOD_US // 100
+        name = FILES[version, QUOTA]
+        if version == 2:
+            _write(f"{path}/{name}", f"{quota_us} {_PERIOD_US}")
+            return
+        _write(f"{path}/cpu.cfs_period_us", str(_PERIOD_US))
+        try:
+            _write(f"{path}/{name}", str(quota_us))
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # v1 takes no quota above that of a group further up, which then holds all of it
 
     @property
     def is_on(self) -> bool:
@@ -155,6 +172,11 @@ class RunGroup:
         """Say whether a fork was refused for the group's sake."""
         found = self._find(PIDS)
         return found is not None and _field(_read(f"{found[0]}/pids.events"), "max") > 0
+
+    def was_throttled(self) -> bool:
+        """Say whether processes had to wait for the quota's sake."""
+        found = self._find(QUOTA)
+        return found is not None and _field(_read(f"{found[0]}/cpu.stat"), "nr_throttled") > 0
 
     def kill(self) -> None:
         """Kill every process of the group at once, where the kernel can (v2, Linux 5.14)."""

@@ -59,6 +59,8 @@ class Watch:
             found.add("memory")
         if self._group.was_pids_hit():
             found.add("pids")
+        if self._group.was_throttled():
+            found.add("cpu_quota")
         return frozenset(found)
 
     def peak_bytes(self) -> int | None:
