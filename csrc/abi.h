@@ -14,6 +14,7 @@
 
 #define SBX_PLAN_MAGIC 0x50584253
 #define SBX_INVOCATION_MAGIC 0x49584253
+#define SBX_ENTRY_MAGIC 0x45584253
 #define SBX_FORMAT_VERSION 1
 #define SBX_PLAN_MAX 1048576
 #define SBX_INVOCATION_MAX 8388608
@@ -44,6 +45,7 @@ enum sbx_section_kind {
 	SBX_SECTION_PROGRAMS = 23,	/* u32 string offsets: paths to try */
 	SBX_SECTION_FDS = 24,		/* struct sbx_fd_map */
 	SBX_SECTION_SLOTS = 25,		/* u32 string offsets, index = slot */
+	SBX_SECTION_ENTRY_PLACEHOLDERS = 46,	/* struct sbx_placeholder */
 };
 
 /* A path is a slot's value followed by a suffix. Values come from the
@@ -257,6 +259,11 @@ struct sbx_invocation_core {
 struct sbx_fd_map {
 	int32_t source;			/* a descriptor of the caller, or SBX_FD_TERMINAL */
 	int32_t target;			/* its number for the command */
+};
+
+struct sbx_placeholder {
+	uint32_t inside;		/* string: a protected path that is absent */
+	uint32_t host;			/* string: where it would be made on the host */
 };
 
 /* Where a failure happened; the order is the order of execution. */
