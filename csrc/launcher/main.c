@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * main.c - the native launcher: one static program, two modes.
+ *
+ * The name under which it was started decides. `sandbox-supervisor` runs the
+ * job that its descriptors describe, for a Python program (job.c). Any other
+ * name is the command line: `exec` runs from the plan cache where an entry
+ * holds; everything else, and everything that goes wrong before the command
+ * has started, is done by Python, which is started in this process's place.
+ */
+#include <string.h>
+
+#include "launcher.h"
+
+/**
+ * sbx_say - write words to stderr, in one call
+ * @words: ends with NULL
+ *
+ * Context: a message that does not fit is cut; one that nobody takes is lost.
+ */
+void sbx_say(const char *const words[])
+{
+	char text[2 * PATH_MAX];
+	size_t used = 0;
+
+	for (; *words; words++) {
+		size_t size = strlen(*words);
+
+		if (size > sizeof(text) - used)
+			size = sizeof(text) - used;
+		memcpy(text + used, *words, size);
+		used += size;
+	}
+	(void)!sbx_write_all(2, text, used);
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+int main(int argc, char *argv[])
+{
+	if (sbx_job_main && argc > 0 &&
+	    !strcmp(base_name(argv[0]), "sandbox-supervisor"))
+		return sbx_job_main();
+	return sbx_handover(argv);
+}
