@@ -46,6 +46,7 @@ FORMATS = {
     "sbx_fd_map": "=ii",
     "sbx_entry_core": "=QIIIIII",
     "sbx_placeholder": "=II",
+    "sbx_group_step": "=IIII",
     "sbx_fact": "=II6Q",
 }
 
