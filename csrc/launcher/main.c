@@ -12,6 +12,8 @@
 
 #include "launcher.h"
 
+#pragma weak sbx_job_main
+
 /**
  * sbx_say - write words to stderr, in one call
  * @words: ends with NULL
@@ -43,8 +45,12 @@ static const char *base_name(const char *path)
 
 int main(int argc, char *argv[])
 {
-	if (sbx_job_main && argc > 0 &&
-	    !strcmp(base_name(argv[0]), "sandbox-supervisor"))
+	int has_spoken = 0;
+	int code = SBX_HANDOVER;
+
+	if (sbx_job_main && argc > 0 && !strcmp(base_name(argv[0]), "sandbox-supervisor"))
 		return sbx_job_main();
-	return sbx_handover(argv);
+	if (argc > 2 && !strcmp(argv[1], "exec"))
+		code = sbx_exec(&argv[2], &has_spoken);
+	return code == SBX_HANDOVER ? sbx_handover(argv, has_spoken) : code;
 }
