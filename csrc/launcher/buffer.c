@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * buffer.c - bytes that grow.
+ * buffer.c - bytes that grow, and words for people.
  *
  * A failure sticks: callers add what they have and look once, at the end.
  */
@@ -49,4 +49,26 @@ void sbx_text_free(struct sbx_text *text)
 {
 	free(text->data);
 	memset(text, 0, sizeof(*text));
+}
+
+/**
+ * sbx_say - write words to stderr, in one call
+ * @words: ends with NULL
+ *
+ * Context: a message that does not fit is cut; one that nobody takes is lost.
+ */
+void sbx_say(const char *const words[])
+{
+	char text[2 * PATH_MAX];
+	size_t used = 0;
+
+	for (; *words; words++) {
+		size_t size = strlen(*words);
+
+		if (size > sizeof(text) - used)
+			size = sizeof(text) - used;
+		memcpy(text + used, *words, size);
+		used += size;
+	}
+	(void)!sbx_write_all(2, text, used);
 }

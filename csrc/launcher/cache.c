@@ -37,18 +37,17 @@ static void key_add(struct sbx_text *key, const char *part)
 
 /**
  * sbx_entry_key - the bytes that stand for this command line
+ * @cwd: where the caller is
  * @key: filled; the caller frees it
  *
  * Return: 0, or SBX_HANDOVER.
  */
-int sbx_entry_key(const struct sbx_arguments *arguments, struct sbx_text *key)
+int sbx_entry_key(const char *cwd, const struct sbx_arguments *arguments,
+		  struct sbx_text *key)
 {
-	char cwd[PATH_MAX];
 	size_t i;
 
 	memset(key, 0, sizeof(*key));
-	if (!getcwd(cwd, sizeof(cwd)) || cwd[0] != '/')
-		return SBX_HANDOVER;
 	key_add(key, KEY_FORMAT);
 	key_add(key, cwd);
 	for (i = 0; i < sizeof(key_variables) / sizeof(char *); i++) {
@@ -99,19 +98,21 @@ static int folder_find(struct sbx_text *path)
 	return 0;
 }
 
-static void name_add(struct sbx_text *path, const struct sbx_text *key)
+/**
+ * sbx_entry_name - the file name of the entry with this key: 32 hex digits
+ */
+void sbx_entry_name(const struct sbx_text *key, char name[SBX_NAME_SIZE])
 {
 	static const char digits[] = "0123456789abcdef";
-	char name[34] = "/";
 	size_t half, i;
 
 	for (half = 0; half < 2; half++) {
-		uint64_t sum = sbx_checksum(key->data, key->size, half);
+		uint64_t sum = sbx_checksum(key->data, key->size, half + 1);
 
 		for (i = 16; i > 0; i--, sum >>= 4)
-			name[half * 16 + i] = digits[sum & 15];
+			name[half * 16 + i - 1] = digits[sum & 15];
 	}
-	sbx_text_add(path, name, sizeof(name));
+	name[SBX_NAME_SIZE - 1] = '\0';
 }
 
 /* A file of ours that nobody else could have written; its size, or 0. */
@@ -208,11 +209,14 @@ int sbx_entry_judge(const void *blob, size_t size, const struct sbx_text *key,
 int sbx_entry_open(const struct sbx_text *key, struct sbx_entry *entry)
 {
 	struct sbx_text path = { 0 };
+	char name[SBX_NAME_SIZE];
 	void *blob = NULL;
 	size_t size = 0;
 
 	if (folder_find(&path) == 0) {
-		name_add(&path, key);
+		sbx_entry_name(key, name);
+		sbx_text_add(&path, "/", 1);
+		sbx_text_add(&path, name, sizeof(name));
 		if (!path.failed)
 			blob = blob_read(path.data, &size);
 	}

@@ -52,6 +52,28 @@ static int notes_print(const struct sbx_view *view)
 	return count > 0;
 }
 
+/* The entry for these words, with all that must be so to use it. */
+static int entry_find(char *words[], struct sbx_arguments *arguments,
+		      struct sbx_entry *entry)
+{
+	char cwd[PATH_MAX];
+	struct sbx_text key;
+	int err;
+
+	/* who runs a set-id program is not who asked for the entry */
+	if (geteuid() != getuid() || getegid() != getgid() ||
+	    sbx_arguments_read(words, arguments) || !streams_are_open() ||
+	    !getcwd(cwd, sizeof(cwd)) || cwd[0] != '/')
+		return SBX_HANDOVER;
+	err = sbx_entry_key(cwd, arguments, &key);
+	if (!err)
+		err = sbx_entry_open(&key, entry);
+	sbx_text_free(&key);
+	if (err || (entry->core->flags & SBX_ENTRY_TTY_RELAY && has_terminal()))
+		return SBX_HANDOVER;
+	return 0;
+}
+
 /**
  * sbx_exec - run what follows `exec`
  * @words: ends with NULL
@@ -62,21 +84,18 @@ static int notes_print(const struct sbx_view *view)
 int sbx_exec(char *words[], int *has_spoken)
 {
 	struct sbx_arguments arguments;
-	struct sbx_text key, invocation;
+	struct sbx_text invocation;
 	struct sbx_ending ending;
 	struct sbx_entry entry;
 	struct sbx_error error;
 	struct sbx_job job = {
 		.flags = SBX_JOB_KEEP_STDERR,
 		.channel = -1,
+		.placeholders = &entry.view,
 	};
 
 	*has_spoken = 0;
-	if (!sbx_supervise || geteuid() != getuid() || getegid() != getgid() ||
-	    sbx_arguments_read(words, &arguments) || !streams_are_open() ||
-	    sbx_entry_key(&arguments, &key) || sbx_entry_open(&key, &entry))
-		return SBX_HANDOVER;
-	if ((entry.core->flags & SBX_ENTRY_TTY_RELAY && has_terminal()) ||
+	if (!sbx_supervise || entry_find(words, &arguments, &entry) ||
 	    sbx_invocation_make(&entry, arguments.command, environ,
 				&invocation) < 0)
 		return SBX_HANDOVER;
@@ -86,7 +105,6 @@ int sbx_exec(char *words[], int *has_spoken)
 	job.plan_size = entry.plan_size;
 	job.invocation = invocation.data;
 	job.invocation_size = invocation.size;
-	job.placeholders = &entry.view;
 	if (sbx_supervise(&job, &ending, &error) < 0)
 		return SBX_HANDOVER;
 	if (!arguments.is_quiet)

@@ -9,6 +9,7 @@
 
 #define SBX_EXIT_TIMEOUT 124	/* as in errors.py */
 #define SBX_EXIT_SANDBOX 125
+#define SBX_NAME_SIZE 33		/* of a file in the cache, with its NUL */
 #define SBX_HANDOVER -1		/* not an exit code: Python is to do it */
 
 extern char **environ;
@@ -54,9 +55,6 @@ struct sbx_entry {
 	size_t template_size;
 };
 
-/* main.c */
-void sbx_say(const char *const words[]);
-
 /* handover.c */
 int sbx_handover(char *const argv[], int has_spoken);
 char *sbx_interpreter(char *head);
@@ -72,7 +70,9 @@ int sbx_arguments_read(char *words[], struct sbx_arguments *arguments);
 int sbx_is_quiet_word(const char *word);
 
 /* cache.c */
-int sbx_entry_key(const struct sbx_arguments *arguments, struct sbx_text *key);
+int sbx_entry_key(const char *cwd, const struct sbx_arguments *arguments,
+		  struct sbx_text *key);
+void sbx_entry_name(const struct sbx_text *key, char name[SBX_NAME_SIZE]);
 int sbx_entry_open(const struct sbx_text *key, struct sbx_entry *entry);
 int sbx_entry_judge(const void *blob, size_t size, const struct sbx_text *key,
 		    struct sbx_entry *entry);
@@ -82,6 +82,7 @@ int sbx_invocation_make(const struct sbx_entry *entry, char *const command[],
 			char *const caller[], struct sbx_text *made);
 
 /* buffer.c */
+void sbx_say(const char *const words[]);
 void sbx_text_add(struct sbx_text *text, const void *data, size_t size);
 void sbx_text_string(struct sbx_text *text, const char *string);
 void sbx_text_free(struct sbx_text *text);

@@ -14,28 +14,6 @@
 
 #pragma weak sbx_job_main
 
-/**
- * sbx_say - write words to stderr, in one call
- * @words: ends with NULL
- *
- * Context: a message that does not fit is cut; one that nobody takes is lost.
- */
-void sbx_say(const char *const words[])
-{
-	char text[2 * PATH_MAX];
-	size_t used = 0;
-
-	for (; *words; words++) {
-		size_t size = strlen(*words);
-
-		if (size > sizeof(text) - used)
-			size = sizeof(text) - used;
-		memcpy(text + used, *words, size);
-		used += size;
-	}
-	(void)!sbx_write_all(2, text, used);
-}
-
 static const char *base_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -48,7 +26,8 @@ int main(int argc, char *argv[])
 	int has_spoken = 0;
 	int code = SBX_HANDOVER;
 
-	if (sbx_job_main && argc > 0 && !strcmp(base_name(argv[0]), "sandbox-supervisor"))
+	if (sbx_job_main && argc > 0 &&
+	    !strcmp(base_name(argv[0]), "sandbox-supervisor"))
 		return sbx_job_main();
 	if (argc > 2 && !strcmp(argv[1], "exec"))
 		code = sbx_exec(&argv[2], &has_spoken);
