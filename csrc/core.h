@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "abi.h"
+#include "abi_job.h"
 
 #define SBX_SECTION_KINDS 48
 #define SBX_MAP_LINE 64		/* three numbers of 32 bits, and room to format */
