@@ -1,6 +1,6 @@
 """Entries of the plan cache to bytes and back: a request that was prepared, and what it rests on.
 
-The format is csrc/abi.h's (docs/plan-format.md): the frame of a plan, with a plan and a template
+The format is csrc/abi_entry.h's (docs/plan-format.md): a plan's frame, with a plan and a template
 of an invocation inside. Pure: where entries lie is `cache.py`'s business.
 """
 
@@ -67,7 +67,7 @@ class Probe(IntEnum):
 
 @record
 class Fact:
-    """Something seen while a request was prepared; `value` by kind as in csrc/abi.h."""
+    """Something seen while a request was prepared; `value` by kind as in csrc/abi_entry.h."""
 
     kind: FactKind
     path: bytes
