@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "abi.h"
+#include "abi_entry.h"
 #include "abi_job.h"
 
 #define SBX_SECTION_KINDS 48
