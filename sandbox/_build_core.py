@@ -12,8 +12,8 @@ from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
-    "child confine content idmaps init landlock mounts overlay plan root seccomp sources spawn "
-    "targets terminal text tree userns view"
+    "bpf_run child confine content idmaps init landlock listener mounts notify notify_text overlay "
+    "pass plan root seccomp sources spawn targets terminal text tree userns view"
 )
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-fstack-protector-strong"]
 HARDENING = ["-D_FORTIFY_SOURCE=2", "-fvisibility=hidden", "-fno-plt"]
@@ -27,7 +27,7 @@ ffibuilder.set_source(
     '#include "core.h"\n',
     sources=[f"csrc/{name}.c" for name in SOURCES.split()],
     include_dirs=["csrc"],
-    depends=["csrc/abi.h", "csrc/core.h", "csrc/sys.h", "csrc/mounts.h"],
+    depends=["csrc/abi.h", "csrc/core.h", "csrc/sys.h", "csrc/mounts.h", "csrc/notify.h"],
     extra_compile_args=FLAGS + HARDENING + STRICT,
     extra_link_args=["-Wl,-z,relro,-z,now"],
     py_limited_api=True,
