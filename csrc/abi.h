@@ -14,13 +14,9 @@
 
 #define SBX_PLAN_MAGIC 0x50584253
 #define SBX_INVOCATION_MAGIC 0x49584253
-#define SBX_ENTRY_MAGIC 0x45584253
 #define SBX_FORMAT_VERSION 1
 #define SBX_PLAN_MAX 1048576
 #define SBX_INVOCATION_MAX 8388608
-#define SBX_ENTRY_MAX 4194304
-#define SBX_FACTS_MAX 4096
-#define SBX_GROUP_LEAVES_MAX 8
 #define SBX_MOUNTS_MAX 8192
 #define SBX_FDS_MAX 256
 #define SBX_EXTENTS_MAX 64		/* of each map; a map is one write below 4 KiB */
@@ -201,10 +197,14 @@ struct sbx_landlock_rule {
 	uint32_t reserved;
 };
 
+#define SBX_FILTER_NOTIFY 0x8		/* SECCOMP_FILTER_FLAG_NEW_LISTENER; on a lone filter */
+#define SBX_FILTER_NOTIFY_REQUIRED 0x10000	/* no listener: fail, instead of plain errnos */
+#define SBX_FILTER_FLAGS_ALL 0x10008
+
 struct sbx_filter {
 	uint32_t first;			/* index into CODE */
 	uint32_t count;			/* instructions, 1 … 4096 */
-	uint32_t flags;			/* SECCOMP_FILTER_FLAG_* */
+	uint32_t flags;			/* SBX_FILTER_* */
 	uint32_t reserved;
 };
 
@@ -271,82 +271,6 @@ struct sbx_invocation_core {
 struct sbx_fd_map {
 	int32_t source;			/* a descriptor of the caller, or SBX_FD_TERMINAL */
 	int32_t target;			/* its number for the command */
-};
-
-#define SBX_ENTRY_TTY_RELAY 0x1	/* a command on a terminal gets one of its own */
-#define SBX_ENTRY_FLAGS_ALL 0x1
-
-/* A request that was prepared once, and what must still hold to use it again. */
-struct sbx_entry_core {
-	uint64_t checksum;		/* sbx_entry_checksum() of the blob */
-	uint32_t uid;			/* effective ids of the caller */
-	uint32_t gid;
-	uint32_t flags;			/* SBX_ENTRY_* */
-	uint32_t version;		/* string: of the package */
-	uint32_t policy;		/* string: its name */
-	uint32_t reserved;		/* 0 */
-};
-
-struct sbx_placeholder {
-	uint32_t inside;		/* string: a protected path that is absent */
-	uint32_t host;			/* string: where it would be made on the host */
-};
-
-/* How the control groups of a run are made, in this order. */
-enum sbx_group_step_kind {
-	SBX_GROUP_FOLDER = 1,		/* text: the directory of journals; the first */
-	SBX_GROUP_LEAF = 2,		/* text: a group, in which the run gets one */
-	SBX_GROUP_WRITE = 3,		/* text: a file of the leaf before; value */
-};
-
-/* flags of a LEAF: what of the run is held or counted there */
-#define SBX_GROUP_V2 0x1		/* else v1 */
-#define SBX_GROUP_MEMORY 0x2
-#define SBX_GROUP_PIDS 0x4
-#define SBX_GROUP_CPU 0x8		/* processor time is counted */
-#define SBX_GROUP_QUOTA 0x10
-#define SBX_GROUP_SHARE_ONLY 0x20	/* no limit: it may stay empty */
-#define SBX_GROUP_LEAF_FLAGS_ALL 0x3f
-/* flags of a WRITE */
-#define SBX_GROUP_OPTIONAL 0x1		/* older kernels lack the file */
-#define SBX_GROUP_WITHIN 0x2		/* EINVAL: a group further up holds less */
-#define SBX_GROUP_WRITE_FLAGS_ALL 0x3
-
-struct sbx_group_step {
-	uint32_t kind;			/* enum sbx_group_step_kind */
-	uint32_t flags;
-	uint32_t text;			/* string */
-	uint32_t value;			/* string */
-};
-
-/* What was seen on the way; value[] by kind. */
-enum sbx_fact_kind {
-	SBX_FACT_ABSENT = 1,		/* lstat: ENOENT or ENOTDIR; or the errno [0] */
-	SBX_FACT_FILE = 2,		/* stat: dev, ino, size, mtime, ctime (ns),
-					 * mode << 32 | uid */
-	SBX_FACT_KIND = 3,		/* lstat: the type (S_IFMT bits) */
-	SBX_FACT_CONTENT = 4,		/* checksum and size of the first 64 KiB */
-	SBX_FACT_SAME = 5,		/* stat: dev, ino */
-	SBX_FACT_ACCESS = 6,		/* access(path, [0]): [1] = 1 granted, 0 not */
-	SBX_FACT_LINK = 7,		/* checksum and size of readlink */
-	SBX_FACT_OWNER = 8,		/* stat: uid */
-	SBX_FACT_PROBE = 9,		/* enum sbx_probe [0] with [1] answers [2];
-					 * no path */
-};
-
-enum sbx_probe {
-	SBX_PROBE_PRIVILEGED = 1,	/* sbx_is_privileged() */
-	SBX_PROBE_LANDLOCK = 2,		/* sbx_landlock_abi() */
-	SBX_PROBE_SECCOMP = 3,		/* sbx_seccomp_action_avail([1]) */
-	SBX_PROBE_RLIMIT = 4,		/* the hard limit of RLIMIT_* [1] */
-	SBX_PROBE_TMPFS_XATTR = 5,	/* 0, or the errno of user xattrs on tmpfs */
-	SBX_PROBE_COUNT = 6,
-};
-
-struct sbx_fact {
-	uint32_t kind;			/* enum sbx_fact_kind */
-	uint32_t path;			/* string, absolute */
-	uint64_t value[6];
 };
 
 /* Where a failure happened; the order is the order of execution. */
@@ -419,7 +343,8 @@ struct sbx_child {
 	int32_t control_fd;		/* write: 'G' opens the barrier; closing it ends all */
 	int32_t error_fd;		/* read: struct sbx_error, or EOF = started */
 	int32_t status_fd;		/* read: struct sbx_status when the command ended */
-	int32_t terminal_fd;		/* for sbx_terminal_receive(), or -1 */
+	int32_t handover_fd;		/* for sbx_terminal_receive() and then
+					 * sbx_listener_receive(); -1: for neither */
 };
 
 #define SBX_DEGRADED_PROC_BIND 0x1	/* the caller's /proc is bound read-only */
@@ -460,11 +385,67 @@ int sbx_spawn(const void *plan, size_t plan_size,
 	      struct sbx_child *child, struct sbx_error *error);
 
 /*
- * Take the master of the command's terminal from child->terminal_fd; once the
+ * Take the master of the command's terminal from child->handover_fd; once the
  * command has started it is there.
  * Return the descriptor, or a negative errno (-EPIPE: the child sent none).
  */
 int sbx_terminal_receive(int socket);
+
+/*
+ * Denials. Where a filter has SBX_FILTER_NOTIFY, a refused call that is worth
+ * a record is put to the supervisor, which writes it down and answers with the
+ * errno that the filter states (SECCOMP_RET_USER_NOTIF | errno). What the call
+ * is told rests on its registers alone; memory is read for the record only.
+ */
+
+/*
+ * Take the listener from child->handover_fd, after the command has started
+ * and after the terminal was taken. Does not block then.
+ * Return the descriptor; -EPIPE where the plan asks for none; else the reason
+ * why refused calls are answered without a record (-EBUSY: the tree has
+ * another listener).
+ */
+int sbx_listener_receive(int socket);
+
+#define SBX_DENIALS_MAX 256		/* distinct ones kept; the rest is counted */
+#define SBX_DENIAL_TEXT 160
+
+struct sbx_denial {
+	uint64_t t_us;			/* of the first one, since the start */
+	uint64_t args[6];		/* of the first one */
+	uint32_t arch;			/* AUDIT_ARCH_* */
+	int32_t nr;
+	int32_t error;			/* errno that was answered, positive */
+	uint32_t count;			/* stays at its maximum */
+	int32_t pid;			/* of the first one, as the supervisor sees it */
+	uint32_t reserved;
+	char comm[16];			/* of the first one; bytes, NUL-terminated */
+	char text[SBX_DENIAL_TEXT];	/* path, address or kind; bytes, may be cut;
+					 * a hint: what was seen, maybe not what was meant */
+};
+
+struct sbx_notify;			/* a listener and what it recorded */
+
+/*
+ * Take over the listener (closed in every case of failure: calls then fail).
+ * started_us: CLOCK_MONOTONIC at the start of the run.
+ * Return NULL where memory is short or the plan has no program that notifies.
+ */
+struct sbx_notify *sbx_notify_open(int listener, const void *plan,
+				   size_t plan_size, uint64_t started_us);
+
+/*
+ * Answer what is pending, at most 64 calls, without blocking. Call it when
+ * the listener polls readable or hung up.
+ * Return how many; -EPIPE: no process is left under the filter, poll no more.
+ */
+int sbx_notify_serve(struct sbx_notify *notify);
+
+/* The records, in the order of the first ones; valid until the close. */
+const struct sbx_denial *sbx_notify_denials(const struct sbx_notify *notify);
+uint32_t sbx_notify_count(const struct sbx_notify *notify);
+uint32_t sbx_notify_lost(const struct sbx_notify *notify);	/* calls not recorded */
+void sbx_notify_close(struct sbx_notify *notify);		/* NULL: nothing */
 
 /* Kernel features, tried, not guessed from version numbers. */
 int sbx_landlock_abi(void);		/* ABI >= 1, or a negative errno */
@@ -473,28 +454,3 @@ int sbx_is_privileged(void);		/* 1: CAP_SYS_ADMIN, SETUID, SETGID effective */
 
 /* Make this process the parent of what its descendants leave behind. */
 int sbx_orphans_adopt(void);		/* 0, or a negative errno */
-
-/*
- * A checksum of 64 bits, made to notice damage and to name files, not to resist
- * an adversary. One changed word of 8 bytes always changes it.
- */
-uint64_t sbx_checksum(const void *data, size_t size, uint64_t seed);
-
-/*
- * Check a cache entry: bounds, strings, numbers, its checksum; its plan and its
- * invocation are checked as far as reading them needs. Pure. Size and version
- * are judged as those of plans; -EBADMSG where the checksum differs.
- * Return 0, or a negative errno with *error filled in.
- */
-int sbx_entry_check(const void *entry, size_t size, struct sbx_error *error);
-
-/* The checksum of an entry whose core record begins at `core`. */
-uint64_t sbx_entry_checksum(const void *entry, size_t size, size_t core);
-
-/*
- * Look whether the facts hold now. Their paths are offsets from `base`, and
- * checked. Return `count` where all hold, else the index of the first that
- * does not.
- */
-size_t sbx_facts_hold(const struct sbx_fact *facts, size_t count,
-		      const void *base);

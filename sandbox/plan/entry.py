@@ -1,6 +1,6 @@
 """Entries of the plan cache to bytes and back: a request that was prepared, and what it rests on.
 
-The format is csrc/abi.h's (docs/plan-format.md): the frame of a plan, with a plan and a template
+The format is csrc/abi_entry.h's (docs/plan-format.md): a plan's frame, with a plan and a template
 of an invocation inside. Pure: where entries lie is `cache.py`'s business.
 """
 
@@ -26,15 +26,15 @@ CORE, KEY, FACTS, PLAN, INVOCATION, NOTES, PLACEHOLDERS, GROUPS = range(40, 48)
 TTY_RELAY = 0x1
 CONTENT_MAX_BYTES = 65536
 
-_KEY_FORMAT = "1"
-_KEY_VARIABLES = (
-    "HOME",
-    "TMPDIR",
-    "XDG_RUNTIME_DIR",
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
-    "XDG_STATE_HOME",
-    "VIRTUAL_ENV",
+_KEY_FORMAT = b"1"
+KEY_VARIABLES = (
+    b"HOME",
+    b"TMPDIR",
+    b"XDG_RUNTIME_DIR",
+    b"XDG_CACHE_HOME",
+    b"XDG_CONFIG_HOME",
+    b"XDG_STATE_HOME",
+    b"VIRTUAL_ENV",
 )
 _QUIET = frozenset({b"-q", b"--quiet"})  # what is printed is decided at each run
 _NAME_SEEDS = (1, 2)
@@ -67,7 +67,7 @@ class Probe(IntEnum):
 
 @record
 class Fact:
-    """Something seen while a request was prepared; `value` by kind as in csrc/abi.h."""
+    """Something seen while a request was prepared; `value` by kind as in csrc/abi_entry.h."""
 
     kind: FactKind
     path: bytes
@@ -138,9 +138,8 @@ def entry_key(cwd: bytes, environ: Mapping[bytes, bytes], words: Iterable[bytes]
 
     Shape: `words` are the options of `exec` as given, up to the command; without `--`.
     """
-    parts = [_KEY_FORMAT.encode(), cwd]
-    for text in _KEY_VARIABLES:
-        name = text.encode()
+    parts = [_KEY_FORMAT, cwd]
+    for name in KEY_VARIABLES:
         value = environ.get(name)
         parts.append(name if value is None else name + b"=" + value)
     parts += [word for word in words if word not in _QUIET]
