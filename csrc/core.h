@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "abi.h"
+#include "abi_denials.h"
 
 #define SBX_SECTION_KINDS 32
 #define SBX_MAP_LINE 64		/* three numbers of 32 bits, and room to format */

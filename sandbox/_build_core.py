@@ -1,6 +1,6 @@
 """Build `sandbox._core`: csrc/ compiled in cffi's API mode, abi3; used at build time only.
 
-`csrc/abi.h` is passed verbatim to `cdef()`, so that C and Python read the same declarations.
+The parts of the ABI are passed verbatim to `cdef()`, so that C and Python read the same declarations.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ HARDENING = ["-D_FORTIFY_SOURCE=2", "-fvisibility=hidden", "-fno-plt"]
 STRICT = ["-Werror"] if os.environ.get("SANDBOX_BUILD_STRICT") == "1" else []
 
 ffibuilder = FFI()
-ffibuilder.cdef((ROOT / "csrc" / "abi.h").read_text(encoding="utf-8"))
+for part in ("abi.h", "abi_denials.h"):
+    ffibuilder.cdef((ROOT / "csrc" / part).read_text(encoding="utf-8"))
 ffibuilder.set_source(
     "sandbox._core",
     '#include "core.h"\n',
-    sources=[f"csrc/{name}.c" for name in SOURCES.split()],
+    sources=[f"csrc/{name}.c" for name in SOURCES.split()] + ["csrc/launcher/log.c"],
     include_dirs=["csrc"],
-    depends=["csrc/abi.h", "csrc/core.h", "csrc/sys.h", "csrc/mounts.h", "csrc/notify.h"],
+    depends=["csrc/abi.h", "csrc/abi_denials.h", "csrc/core.h", "csrc/sys.h", "csrc/mounts.h", "csrc/notify.h"],
     extra_compile_args=FLAGS + HARDENING + STRICT,
     extra_link_args=["-Wl,-z,relro,-z,now"],
     py_limited_api=True,
