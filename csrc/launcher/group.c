@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "group.h"
+#include "supervise.h"
 
 #define REMOVE_MS 2000	/* a killed process leaves its group a moment later */
 #define PAUSE_MS 5
@@ -85,7 +86,7 @@ static int journal_begin(struct sbx_group *group, const char *folder)
 	group->folder_fd = sbx_group_journal_open(folder);
 	if (group->folder_fd < 0)
 		return group->folder_fd;
-	lock = sbx_group_journal_lock(group->folder_fd);
+	lock = sbx_journal_lock(group->folder_fd);
 	if (lock < 0)
 		return lock;
 	sbx_group_collect(group->folder_fd);

@@ -56,7 +56,6 @@ void sbx_group_usage(const struct sbx_group *group, struct sbx_ending *ending);
 
 /* group_journal.c */
 int sbx_group_journal_open(const char *path);
-int sbx_group_journal_lock(int folder_fd);
 int sbx_group_journal_write(const struct sbx_group *group);
 void sbx_group_journal_drop(const struct sbx_group *group);
 void sbx_group_collect(int folder_fd);

@@ -2,29 +2,24 @@
 /*
  * group_journal.c - which groups belong to which run, for whoever comes after.
  *
- * A file for each run, in the form of sandbox/run/cgroup.py: the supervisor's
- * pid and start time, then the path of each leaf, in hexadecimal. Written
- * before the first leaf is made, removed after the last is gone, both under a
- * lock on the directory.
+ * A journal for each run, in the form of sandbox/run/cgroup.py: who wrote it,
+ * then the path of each leaf, in hexadecimal. Written before the first leaf is
+ * made, removed after the last is gone, both under a lock on the directory.
  *
  * Must not: touch a directory that is not named as its run's group is.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "group.h"
+#include "supervise.h"
 
 #define PREFIX "sandbox-"
 #define JOURNAL_MAX (SBX_GROUP_LEAVES_MAX * (2 * PATH_MAX + 1) + 64)
-#define STAT_MAX 1024
-#define FIELD_STARTTIME 22	/* proc_pid_stat(5); the state is 3 */
 
 /**
  * sbx_group_journal_open - the directory of journals, if it is the caller's
@@ -42,68 +37,6 @@ int sbx_group_journal_open(const char *path)
 		return fd;
 	close(fd);
 	return -EPERM;
-}
-
-/**
- * sbx_group_journal_lock - wait until no other run has the journals
- * Return: a descriptor whose close ends the lock, or a negative errno.
- */
-int sbx_group_journal_lock(int folder_fd)
-{
-	int err = 0;
-	int fd = openat(folder_fd, "lock",
-			O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-	if (fd < 0)
-		return -errno;
-	while (flock(fd, LOCK_EX) < 0 && !err)
-		err = errno == EINTR ? 0 : -errno;
-	if (!err)
-		return fd;
-	close(fd);
-	return err;
-}
-
-/* Return the length of "pid starttime", which no later process shares; 0 where
- * there is no such process. */
-static size_t process_key(uint64_t pid, char key[STAT_MAX])
-{
-	char path[48] = "/proc/", text[STAT_MAX];
-	ssize_t size = -1;
-	size_t used;
-	char *at;
-	int fd, i;
-
-	used = strlen(path);
-	used += sbx_format_u64(pid, 10, path + used);
-	memcpy(path + used, "/stat", sizeof("/stat"));
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		size = read(fd, text, sizeof(text) - 1);
-		close(fd);
-	}
-	if (size <= 0)
-		return 0;
-	text[size] = '\0';
-	at = strrchr(text, ')');	/* the name may hold anything */
-	for (i = 2; at && i < FIELD_STARTTIME; i++)
-		at = strchr(at + 1, ' ');
-	if (!at)
-		return 0;
-	used = sbx_format_u64(pid, 10, key);
-	key[used++] = ' ';
-	used += sbx_format_u64(strtoull(at, NULL, 10), 10, key + used);
-	return used;
-}
-
-static int is_alive(const char *line, size_t size)
-{
-	char key[STAT_MAX];
-	char *end;
-	uint64_t pid = strtoull(line, &end, 10);
-
-	return end != line && *end == ' ' && process_key(pid, key) == size &&
-	       !memcmp(key, line, size);
 }
 
 static char *add_hex(char *to, const char *text)
@@ -124,18 +57,10 @@ static char *add_hex(char *to, const char *text)
  */
 int sbx_group_journal_write(const struct sbx_group *group)
 {
-	const char *name = group->name + sizeof(PREFIX) - 1;
-	char text[JOURNAL_MAX], draft[SBX_GROUP_NAME + 4];
-	char *at = text;
-	int fd, err;
+	char rows[JOURNAL_MAX];
+	char *at = rows;
 	size_t i;
 
-	at += process_key((uint64_t)getpid(), text);
-	if (at == text) {	/* no /proc: nobody can tell; collected at once */
-		memcpy(at, "0 0", 3);
-		at += 3;
-	}
-	*at++ = '\n';
 	for (i = 0; i < group->count; i++) {
 		if (strlen(group->leaves[i].place) + SBX_GROUP_NAME >= PATH_MAX)
 			return -ENAMETOOLONG;
@@ -144,19 +69,9 @@ int sbx_group_journal_write(const struct sbx_group *group)
 		at = add_hex(at, group->name);
 		*at++ = '\n';
 	}
-	strcpy(draft, name);
-	strcat(draft, ".new");
-	fd = openat(group->folder_fd, draft,
-		    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
-	err = sbx_write_all(fd, text, (size_t)(at - text));
-	close(fd);
-	if (!err && renameat(group->folder_fd, draft, group->folder_fd, name))
-		err = -errno;
-	if (err < 0)
-		unlinkat(group->folder_fd, draft, 0);
-	return err;
+	return sbx_journal_write(group->folder_fd,
+				 group->name + sizeof(PREFIX) - 1, rows,
+				 (size_t)(at - rows));
 }
 
 /**
@@ -164,7 +79,7 @@ int sbx_group_journal_write(const struct sbx_group *group)
  */
 void sbx_group_journal_drop(const struct sbx_group *group)
 {
-	int lock = sbx_group_journal_lock(group->folder_fd);
+	int lock = sbx_journal_lock(group->folder_fd);
 
 	unlinkat(group->folder_fd, group->name + sizeof(PREFIX) - 1, 0);
 	if (lock >= 0)
@@ -220,9 +135,9 @@ static void collect_one(int folder_fd, const char *run)
 		close(fd);
 	}
 	text[size > 0 ? size : 0] = '\0';
-	end = strchr(text, '\n');
-	if (end && is_alive(text, (size_t)(end - text)))
+	if (sbx_journal_is_alive(text))
 		return;
+	end = strchr(text, '\n');
 	while (end) {
 		line = end + 1;
 		end = strchr(line, '\n');

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sandbox.host.observe import Facts
+    from sandbox.plan.entry import GroupStep
     from sandbox.plan.model import Plan
     from sandbox.run.request import Prepared
 
@@ -62,8 +63,6 @@ def obstacle(prepared: Prepared, facts: Facts) -> str:
         return "the caller's real and effective ids differ"
     if len(plan.id_maps) > _SINGLE_MAPS and not prepared.host.is_privileged:
         return "its ids are mapped by newuidmap and newgidmap"
-    if prepared.host.hierarchies:
-        return "it runs in a control group of its own"
     if _needs_state(plan):
         return "it needs a directory of its own on disk"
     if facts.gap:
@@ -110,11 +109,20 @@ def keep(prepared: Prepared, facts: Facts, words: Iterable[bytes]) -> bool:
                 invocation=template,
                 notes=prepared.notes,
                 placeholders=prepared.placeholders,
+                groups=_group_steps(prepared),
             )
         )
         return cache.store(directory(), entry_name(key), blob)
     except (SandboxError, OSError):
         return False
+
+
+def _group_steps(prepared: Prepared) -> tuple[GroupStep, ...]:
+    if not prepared.host.hierarchies:
+        return ()
+    from sandbox.run.cgroup import group_steps  # only where control groups are delegated
+
+    return group_steps(prepared.host.hierarchies, prepared.plan.supervise)
 
 
 def _see_program() -> None:

@@ -54,7 +54,8 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program, built with the sanitizers."""
     need_program("gcc")
     program = tmp_path_factory.mktemp("driver") / "group_run"
-    sources = [*CSRC.glob("*.c"), *(CSRC / "launcher").glob("group*.c"), DRIVER]
+    launcher = CSRC / "launcher"
+    sources = [*CSRC.glob("*.c"), *launcher.glob("group*.c"), launcher / "journal.c", DRIVER]
     names = [str(path) for path in sources]
     argv = ["gcc", *FLAGS, *SANITIZE, f"-I{CSRC}", "-o", str(program), *names]
     subprocess.run(argv, check=True, timeout=55)
