@@ -66,6 +66,8 @@ def obstacle(prepared: Prepared, facts: Facts) -> str:
         return "it runs in a control group of its own"
     if _needs_state(plan):
         return "it needs a directory of its own on disk"
+    if any(flag.key == "env" and "=" in flag.value for flag in prepared.request.flags):
+        return "its options hold a value of the environment, which may be a secret"
     if facts.gap:
         return facts.gap
     if not is_settled(facts):
