@@ -41,8 +41,9 @@ def prepare(request: Request) -> Prepared:
     from sandbox.policy.settle import arrange
     from sandbox.run.environment import command_parts
 
+    tree = os.getcwd() if request.has_tree else None
     composed = load_policy(
-        request.policy, *request.more_policies, tighten=request.tighten, tree=os.getcwd()
+        request.policy, *request.more_policies, tighten=request.tighten, tree=tree
     )
     policy = apply_flags(composed, request.flags)
     host = detect(need=needed_features(policy))

@@ -18,7 +18,8 @@ class Request:
 
     Shape: `argv` as bytes, at least one; `policy` a name or a path with a slash; `flags` the
     command line's layer, in order; `more_policies` are extended together with `policy`; `tighten`
-    are layers that may only restrict, as those found in the working tree.
+    are layers that may only restrict, as those found in the working tree, which count unless
+    `has_tree` is false (for questions alone: every run has them).
     """
 
     argv: tuple[bytes, ...]
@@ -26,6 +27,7 @@ class Request:
     flags: tuple[Flag, ...] = ()
     more_policies: tuple[str, ...] = ()
     tighten: tuple[str, ...] = ()
+    has_tree: bool = True
 
 
 @record
