@@ -223,7 +223,7 @@ def _pack(fact: Fact, place: int) -> bytes:
     return _FACT.pack(fact.kind, place, *fact.value, *_ZEROS[len(fact.value) :])
 
 
-def _step_row(w: Writer, step: GroupStep) -> tuple[int | Text, ...]:
+def _step_row(w: Writer, step: GroupStep) -> tuple[int, ...]:
     value = w.text(step.value) if step.value else 0
     return (step.kind, step.flags, w.text(step.text), value)
 

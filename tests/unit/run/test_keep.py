@@ -13,8 +13,28 @@ import pytest
 from sandbox.host.cgroup import Hierarchy
 from sandbox.host.observe import Facts, recording
 from sandbox.plan import cache
-from sandbox.plan.entry import FactKind, decode_entry, encode_facts, entry_key, entry_name
-from sandbox.plan.model import EnvKind, EnvRule, IdKind, IdMap, MountKind, MountOp, Slot, SlotPath
+from sandbox.plan.entry import (
+    FactKind,
+    GroupLeafFlag,
+    GroupStep,
+    GroupStepKind,
+    GroupWriteFlag,
+    decode_entry,
+    encode_facts,
+    entry_key,
+    entry_name,
+)
+from sandbox.plan.model import (
+    EnvKind,
+    EnvRule,
+    IdKind,
+    IdMap,
+    MountKind,
+    MountOp,
+    Slot,
+    SlotPath,
+    Supervise,
+)
 from sandbox.policy import filter_cache
 from sandbox.policy.compose import Flag
 from sandbox.record import replace
@@ -67,10 +87,6 @@ OBSTACLES: dict[str, tuple[Change, str]] = {
         in_plan(id_maps=tuple(IdMap(IdKind.UID, at, at) for at in range(4))),
         "newuidmap",
     ),
-    "control group": (
-        in_host(hierarchies=(Hierarchy(2, "/sys/fs/cgroup/x", frozenset({"memory"})),)),
-        "control group",
-    ),
     "upper on disk": (
         in_plan(
             mounts=(MountOp(MountKind.OVERLAY, SlotPath(b"/x"), SlotPath(b"/x"), upper=STATE),)
@@ -119,6 +135,35 @@ def test_a_gap_and_a_young_file_are_obstacles(
     assert "only just changed" in keep.obstacle(prepared, facts)
     facts.gap = "something"
     assert keep.obstacle(prepared, facts) == "something"
+
+
+def test_an_entry_says_how_control_groups_are_made(
+    asked: tuple[Prepared, Facts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journals, each hierarchy with what it holds, and each limit as the kernel takes it."""
+    (tmp_path / "runtime").mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    prepared, facts = asked
+    held = frozenset({"memory", "cpu", "cpu_quota"})
+    limits = ((Supervise.GROUP_MEMORY_BYTES, 4096), (Supervise.GROUP_CPU_PERCENT, 150))
+    hierarchies = (Hierarchy(2, "/g/x", held), Hierarchy(1, "/h", frozenset({"share"})))
+    change = in_plan(supervise=limits)(in_host(hierarchies=hierarchies)(prepared))
+    assert keep.keep(change, facts, [])
+    name = entry_name(entry_key(os.getcwdb(), os.environb, []))
+    blob = cache.load(keep.directory(), name)
+    assert blob is not None
+    entry = decode_entry(blob)
+    assert entry is not None
+    leaf = GroupLeafFlag.V2 | GroupLeafFlag.MEMORY | GroupLeafFlag.CPU | GroupLeafFlag.QUOTA
+    folder = os.fsencode(tmp_path / "runtime" / "sandbox" / "groups")
+    assert entry.groups == (
+        GroupStep(GroupStepKind.FOLDER, folder),
+        GroupStep(GroupStepKind.LEAF, b"/g/x", flags=leaf),
+        GroupStep(GroupStepKind.WRITE, b"memory.max", b"4096"),
+        GroupStep(GroupStepKind.WRITE, b"memory.oom.group", b"1", GroupWriteFlag.OPTIONAL),
+        GroupStep(GroupStepKind.WRITE, b"cpu.max", b"150000 100000"),
+        GroupStep(GroupStepKind.LEAF, b"/h", flags=GroupLeafFlag.SHARE_ONLY),
+    )
 
 
 def test_an_entry_has_what_the_run_needs(asked: tuple[Prepared, Facts]) -> None:
