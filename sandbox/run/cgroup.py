@@ -206,15 +206,18 @@ class RunGroup:
         found = self._find(MEMORY)
         return _field(_read(f"{found[0]}/{_OOM[found[1]]}"), "oom_kill") if found is not None else 0
 
-    def was_pids_hit(self) -> bool:
-        """Say whether a fork was refused for the group's sake."""
-        found = self._find(PIDS)
-        return found is not None and _field(_read(f"{found[0]}/pids.events"), "max") > 0
+    def hits(self) -> frozenset[str]:
+        """Return the limits that the kernel enforced: killed, refused a fork, or held back."""
+        found = {"memory"} if self.oom_kills() else set()
+        if self._counted(PIDS, "pids.events", "max"):
+            found.add("pids")
+        if self._counted(QUOTA, "cpu.stat", "nr_throttled"):
+            found.add("cpu_quota")
+        return frozenset(found)
 
-    def was_throttled(self) -> bool:
-        """Say whether processes had to wait for the quota's sake."""
-        found = self._find(QUOTA)
-        return found is not None and _field(_read(f"{found[0]}/cpu.stat"), "nr_throttled") > 0
+    def _counted(self, resource: str, file: str, name: str) -> bool:
+        found = self._find(resource)
+        return found is not None and _field(_read(f"{found[0]}/{file}"), name) > 0
 
     def kill(self) -> None:
         """Kill every process of the group at once, where the kernel can (v2, Linux 5.14)."""
