@@ -339,3 +339,20 @@ def test_neither_arguments_nor_environment_are_kept(caller: Caller) -> None:
         blob = (caller.plans / one["name"]).read_bytes()
         for secret in (b"secretvalue", b"secretargument", b"secretlocale"):
             assert secret not in blob
+
+
+@pytest.mark.parametrize("options", [("--rw", ".."), ("--rw", "../..", "--policy", "strict")])
+def test_a_command_cannot_plant_an_entry(options: tuple[str, ...], caller: Caller) -> None:
+    """Whatever is writable: our own directories stay as they are, and where they are."""
+    caller.tree = caller.home / "repo" / "tree"
+    above = "$HOME" if options[1] == "../.." else "$HOME/repo"
+    caller.env["XDG_CACHE_HOME"] = above.replace("$HOME", str(caller.home)) + "/.cache"
+    caller.keep(*options)
+    script = (
+        "touch $C/sandbox/plans/x; rm -f $C/sandbox/plans/*; mv $C $C.old; mv $C/sandbox $C/s;"
+        " ls $C/sandbox/plans | wc -l"
+    ).replace("$C", caller.env["XDG_CACHE_HOME"])
+    done = caller.sandbox("exec", *options, "sh", "-c", script)
+    assert done.stdout.strip() == b"1"
+    assert len(done.stderr.splitlines()) >= 4
+    assert [row["state"] for row in caller.rows()] == ["holds"]
