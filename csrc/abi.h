@@ -4,7 +4,7 @@
  * Read by the C compiler (through core.h) and, verbatim, by cffi: no #include,
  * no guard, only integer defines, enums, structs and prototypes.
  *
- * Plan and Invocation travel as blobs: one struct sbx_header, then
+ * Plan, Invocation and cache Entry travel as blobs: one struct sbx_header, then
  * section_count struct sbx_section, then the sections. Native byte order.
  * Offsets are u32 from the start of the blob; every section starts on a
  * multiple of 8. String offsets point into the one STRINGS section, whose
@@ -44,6 +44,14 @@ enum sbx_section_kind {
 	SBX_SECTION_PROGRAMS = 23,	/* u32 string offsets: paths to try */
 	SBX_SECTION_FDS = 24,		/* struct sbx_fd_map */
 	SBX_SECTION_SLOTS = 25,		/* u32 string offsets, index = slot */
+	SBX_SECTION_ENTRY_CORE = 40,	/* one struct sbx_entry_core */
+	SBX_SECTION_ENTRY_KEY = 41,	/* bytes: what was asked for */
+	SBX_SECTION_ENTRY_FACTS = 42,	/* struct sbx_fact */
+	SBX_SECTION_ENTRY_PLAN = 43,	/* bytes: a plan */
+	SBX_SECTION_ENTRY_INVOCATION = 44,	/* bytes: a template of one */
+	SBX_SECTION_ENTRY_NOTES = 45,	/* u32 string offsets: lines for the user */
+	SBX_SECTION_ENTRY_PLACEHOLDERS = 46,	/* struct sbx_placeholder */
+	SBX_SECTION_ENTRY_GROUPS = 47,	/* struct sbx_group_step */
 };
 
 /* A path is a slot's value followed by a suffix. Values come from the
@@ -189,10 +197,14 @@ struct sbx_landlock_rule {
 	uint32_t reserved;
 };
 
+#define SBX_FILTER_NOTIFY 0x8		/* SECCOMP_FILTER_FLAG_NEW_LISTENER; on a lone filter */
+#define SBX_FILTER_NOTIFY_REQUIRED 0x10000	/* no listener: fail, instead of plain errnos */
+#define SBX_FILTER_FLAGS_ALL 0x10008
+
 struct sbx_filter {
 	uint32_t first;			/* index into CODE */
 	uint32_t count;			/* instructions, 1 … 4096 */
-	uint32_t flags;			/* SECCOMP_FILTER_FLAG_* */
+	uint32_t flags;			/* SBX_FILTER_* */
 	uint32_t reserved;
 };
 
@@ -331,7 +343,8 @@ struct sbx_child {
 	int32_t control_fd;		/* write: 'G' opens the barrier; closing it ends all */
 	int32_t error_fd;		/* read: struct sbx_error, or EOF = started */
 	int32_t status_fd;		/* read: struct sbx_status when the command ended */
-	int32_t terminal_fd;		/* for sbx_terminal_receive(), or -1 */
+	int32_t handover_fd;		/* for sbx_terminal_receive() and then
+					 * sbx_listener_receive(); -1: for neither */
 };
 
 #define SBX_DEGRADED_PROC_BIND 0x1	/* the caller's /proc is bound read-only */
@@ -372,7 +385,7 @@ int sbx_spawn(const void *plan, size_t plan_size,
 	      struct sbx_child *child, struct sbx_error *error);
 
 /*
- * Take the master of the command's terminal from child->terminal_fd; once the
+ * Take the master of the command's terminal from child->handover_fd; once the
  * command has started it is there.
  * Return the descriptor, or a negative errno (-EPIPE: the child sent none).
  */

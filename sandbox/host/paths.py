@@ -21,6 +21,10 @@ def home_dir() -> str:
         return home
     import pwd  # only where HOME is unset: the database may be a network service
 
+    from sandbox.host import observe
+
+    observe.miss("the user database was asked for the caller's home")
+
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
@@ -35,6 +39,12 @@ def _base(variable: str, below_home: str) -> str:
 def config_dir() -> str:
     """Return $XDG_CONFIG_HOME/sandbox; it is only read, so never made."""
     return os.path.join(_base("XDG_CONFIG_HOME", ".config"), _NAME)
+
+
+def own_dirs() -> tuple[str, ...]:
+    """Return the directories whose content decides over later runs; nothing is made."""
+    bases = (_base("XDG_CACHE_HOME", ".cache"), _base("XDG_STATE_HOME", ".local/state"))
+    return (config_dir(), *(os.path.join(base, _NAME) for base in bases))
 
 
 def cache_dir(*parts: str) -> str:

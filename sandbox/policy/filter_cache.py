@@ -13,12 +13,12 @@ import os
 import stat
 
 from sandbox.errors import StateError
-from sandbox.host import paths
-from sandbox.policy.find import shipped_dir
+from sandbox.host import observe, paths
+from sandbox.policy.find import is_source_tree, shipped_dir
 from sandbox.policy.refusal_model import Refusal, from_line, to_line
 from sandbox.policy.syscall_model import SyscallPolicy
 
-_MAGIC = b"sandbox-filter 2\n"
+_MAGIC = b"sandbox-filter 3\n"
 _DIGEST_BYTES = 32
 _SIZE_MAX_BYTES = 1 << 17
 _KEPT_MAX = 64  # files beyond that are leftovers of older policies and versions
@@ -41,6 +41,7 @@ _COMPILER = (
     "condition_names.py",
     "conditions.py",
     "filter_check.py",
+    "filter_program.py",
     "refusal_model.py",
     "refusals.py",
     "seccomp_library.py",
@@ -64,9 +65,12 @@ def key_of(policy: SyscallPolicy, arch: str) -> str:
     parts = [*_canonical(policy), f"arch {arch}", f"libseccomp {_library_version()}"]
     here = os.path.dirname(os.path.abspath(__file__))
     sources = [os.path.join(here, name) for name in _COMPILER]
+    are_edited = is_source_tree()  # an installation is replaced as a whole
     for path in (*sources, os.path.join(shipped_dir(), "syscalls.toml")):
         try:
             info = os.stat(path)
+            if are_edited or path not in sources:
+                observe.saw_file(path, info)
             parts.append(f"{info.st_size} {info.st_mtime_ns}")
         except OSError:  # a zipped or stripped installation has no sources to change
             parts.append("-")
@@ -93,7 +97,7 @@ def _library_version() -> str:
     """Return what the library's link points to ("libseccomp.so.2.5.4"), without loading it."""
     for directory in _LIBRARY_DIRS:
         try:
-            return os.readlink(os.path.join(directory, _LIBRARY))
+            return observe.readlink(os.path.join(directory, _LIBRARY))
         except OSError:
             continue
     return "unknown"

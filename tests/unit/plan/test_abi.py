@@ -8,7 +8,7 @@ from enum import IntEnum, IntFlag
 import pytest
 
 from sandbox._core import ffi, lib
-from sandbox.plan import encode, model
+from sandbox.plan import encode, entry, model
 
 # fmt: off
 SECTIONS = [
@@ -30,6 +30,9 @@ ENUMS: tuple[tuple[type[IntEnum | IntFlag], str], ...] = (
     (model.ProtectKind, "SBX_PROTECT_"),
     (model.Supervise, "SBX_SUPERVISE_"),
     (model.Stage, "SBX_STAGE_"),
+    (entry.GroupStepKind, "SBX_GROUP_"),
+    (entry.GroupLeafFlag, "SBX_GROUP_"),
+    (entry.GroupWriteFlag, "SBX_GROUP_"),
 )
 
 
@@ -52,7 +55,13 @@ def test_fields_stand_where_the_format_puts_them(name: str) -> None:
         expected.append((at, size))
         at += size
     fields = ffi.typeof(f"struct {name}").fields
-    assert [(field.offset, ffi.sizeof(field.type)) for _, field in fields] == expected
+    found = []
+    for _, field in fields:
+        item = field.type.item if field.type.kind == "array" else field.type
+        size = ffi.sizeof(item)
+        count = ffi.sizeof(field.type) // size
+        found += [(field.offset + size * index, size) for index in range(count)]
+    assert found == expected
 
 
 def _runs(form: str) -> list[tuple[int, str]]:

@@ -90,9 +90,8 @@ def test_counters_are_read_by_version(tmp_path: Path, monkeypatch: pytest.Monkey
     """The files of both versions have other names and units."""
     leaf = tmp_path / "sandbox-ab12"
     with RunGroup((place(tmp_path, monkeypatch, 2),), LIMITS, "ab12") as group:
-        assert not group.was_throttled()
+        assert group.hits() == frozenset()
         (leaf / "cpu.stat").write_text("usage_usec 1234567\nuser_usec 1\nnr_throttled 3\n")
-        assert group.was_throttled()
         (leaf / "memory.events").write_text("low 0\noom 3\noom_kill 2\n")
         (leaf / "memory.peak").write_text("999\n")
         (leaf / "pids.events").write_text("max 1\n")
@@ -100,13 +99,15 @@ def test_counters_are_read_by_version(tmp_path: Path, monkeypatch: pytest.Monkey
         group.kill()
         assert (leaf / "cgroup.kill").read_text() == "1"
         assert (group.cpu_ms(), group.oom_kills()) == (1234, 2)
-        assert (group.memory_peak_bytes(), group.was_pids_hit()) == (999, True)
+        assert group.memory_peak_bytes() == 999
+        assert group.hits() == {"memory", "pids", "cpu_quota"}
     with RunGroup((place(tmp_path, monkeypatch, 1),), LIMITS, "cd34") as group:
         other = tmp_path / "sandbox-cd34"
         (other / "cpuacct.usage").write_text("1234567890\n")
         (other / "memory.oom_control").write_text("oom_kill_disable 0\noom_kill 1\n")
         assert (group.cpu_ms(), group.oom_kills()) == (1234, 1)
-        assert (group.memory_peak_bytes(), group.was_pids_hit()) == (None, False)
+        assert group.memory_peak_bytes() is None
+        assert group.hits() == {"memory"}
 
 
 def test_what_cannot_be_made_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
