@@ -45,10 +45,11 @@ class CompiledFilter:
     """A seccomp program for one architecture.
 
     Shape: `recorded` is the program whose refusals are put to the supervisor, with the errno beside
-           the action; `code` gives the same answers by itself; `allowed` has the calls that some arguments pass; `known` is the size of the call table;
-           `proof_nr` is a harmless call (made with -1, then zeros) that this filter answers with
-           `proof_errno` and the kernel never would; -1 and 0 where there is none; `refusals` are
-           the lines of the policy that refuse calls.
+           the action; `code` gives the same answers by itself; `allowed` has the calls that some
+           arguments pass; `known` is the size of the call table; `proof_nr` is a harmless call
+           (made with -1, then zeros) that this filter answers with `proof_errno` and the kernel
+           never would; -1 and 0 where there is none; `refusals` are the lines of the policy that
+           refuse calls.
     """
 
     arch: str
