@@ -97,4 +97,4 @@ regen:  ## write the golden files anew; `git diff` shows what changed
 clean:  ## remove .venv and everything built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find sandbox tests policies -name '__pycache__' -prune -exec rm -rf {} +
-	rm -f sandbox/_core.c sandbox/*.so sandbox/*.o
+	rm -rf sandbox/_core.c sandbox/*.so sandbox/*.o sandbox/_native

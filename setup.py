@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
 from setuptools import setup
+
+# By path, as cffi_modules is: the tree is not importable while it is being built.
+LAUNCHER = runpy.run_path(str(Path(__file__).with_name("sandbox") / "_build_launcher.py"))
 
 setup(
     name="sandbox",
@@ -26,7 +32,10 @@ setup(
     cffi_modules=["sandbox/_build_core.py:ffibuilder"],
     # The core uses the stable ABI of 3.11, so one wheel serves every later version.
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
-    entry_points={"console_scripts": ["sandbox = sandbox.cli.main:entry"]},
+    # `sandbox` itself is the launcher, which finds `sandbox-python` beside it.
+    entry_points={"console_scripts": ["sandbox-python = sandbox.cli.main:entry"]},
+    scripts=["sandbox"],
+    cmdclass=LAUNCHER["COMMANDS"],
     install_requires=["cffi>=1.15", "pyseccomp>=0.1.2", "structlog>=22.1"],
     extras_require={
         "test": ["pytest>=8", "hypothesis>=6.60", "jsonschema>=4.10"],

@@ -4,7 +4,7 @@
  * Read by the C compiler (through core.h) and, verbatim, by cffi: no #include,
  * no guard, only integer defines, enums, structs and prototypes.
  *
- * Plan and Invocation travel as blobs: one struct sbx_header, then
+ * Plan, Invocation and cache Entry travel as blobs: one struct sbx_header, then
  * section_count struct sbx_section, then the sections. Native byte order.
  * Offsets are u32 from the start of the blob; every section starts on a
  * multiple of 8. String offsets point into the one STRINGS section, whose
@@ -44,6 +44,13 @@ enum sbx_section_kind {
 	SBX_SECTION_PROGRAMS = 23,	/* u32 string offsets: paths to try */
 	SBX_SECTION_FDS = 24,		/* struct sbx_fd_map */
 	SBX_SECTION_SLOTS = 25,		/* u32 string offsets, index = slot */
+	SBX_SECTION_ENTRY_CORE = 40,	/* one struct sbx_entry_core */
+	SBX_SECTION_ENTRY_KEY = 41,	/* bytes: what was asked for */
+	SBX_SECTION_ENTRY_FACTS = 42,	/* struct sbx_fact */
+	SBX_SECTION_ENTRY_PLAN = 43,	/* bytes: a plan */
+	SBX_SECTION_ENTRY_INVOCATION = 44,	/* bytes: a template of one */
+	SBX_SECTION_ENTRY_NOTES = 45,	/* u32 string offsets: lines for the user */
+	SBX_SECTION_ENTRY_PLACEHOLDERS = 46,	/* struct sbx_placeholder */
 };
 
 /* A path is a slot's value followed by a suffix. Values come from the

@@ -8,6 +8,8 @@ docs/api.md shows all of it. Importing this package imports nothing else: each n
 module that has it, when it is first used.
 """
 
+__version__ = "0.1.0"
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sandbox.errors import CommandFailed as CommandFailed

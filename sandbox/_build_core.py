@@ -1,6 +1,7 @@
 """Build `sandbox._core`: csrc/ compiled in cffi's API mode, abi3; used at build time only.
 
-`csrc/abi.h` is passed verbatim to `cdef()`, so that C and Python read the same declarations.
+The parts of the boundary, `csrc/abi*.h`, are passed verbatim to `cdef()`, so that C and Python read
+the same declarations.
 """
 
 from __future__ import annotations
@@ -12,22 +13,24 @@ from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
-    "child confine content idmaps init landlock mounts overlay plan root seccomp sources spawn "
-    "targets terminal text tree userns view"
+    "checksum child confine content entry facts idmaps init landlock mounts overlay plan root "
+    "seccomp sources spawn targets terminal text tree userns view"
 )
+ABI = ("abi", "abi_job", "abi_entry")
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-fstack-protector-strong"]
 HARDENING = ["-D_FORTIFY_SOURCE=2", "-fvisibility=hidden", "-fno-plt"]
 # Development builds stop at a warning; a user's newer compiler must not.
 STRICT = ["-Werror"] if os.environ.get("SANDBOX_BUILD_STRICT") == "1" else []
 
 ffibuilder = FFI()
-ffibuilder.cdef((ROOT / "csrc" / "abi.h").read_text(encoding="utf-8"))
+for name in ABI:
+    ffibuilder.cdef((ROOT / "csrc" / f"{name}.h").read_text(encoding="utf-8"))
 ffibuilder.set_source(
     "sandbox._core",
     '#include "core.h"\n',
     sources=[f"csrc/{name}.c" for name in SOURCES.split()],
     include_dirs=["csrc"],
-    depends=["csrc/abi.h", "csrc/core.h", "csrc/sys.h", "csrc/mounts.h"],
+    depends=[f"csrc/{name}.h" for name in (*ABI, "core", "sys", "mounts")],
     extra_compile_args=FLAGS + HARDENING + STRICT,
     extra_link_args=["-Wl,-z,relro,-z,now"],
     py_limited_api=True,

@@ -287,6 +287,7 @@ def examine(
         )
     )
     checks.append(_subordinate_ids())
+    checks.append(_launcher())
     if root:
         for step in STEPS:
             if step.is_ordinary:
@@ -306,6 +307,22 @@ def _subordinate_ids() -> Check:
         return Check("subordinate-ids", title, False, False, CALLER, "subuid", None, cause, remedy)
     total = min(sum(item.count for item in ranges) for ranges in (ids.uids, ids.gids))
     return Check("subordinate-ids", title, True, False, detail=f"{total} besides the own one")
+
+
+def _launcher() -> Check:
+    """Say whether the native launcher was built; without it every start takes Python's time."""
+    title = "native launcher"
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if os.access(os.path.join(package, "_native", "sandbox-supervisor"), os.X_OK):
+        return Check("launcher", title, True, False)
+    return Check(
+        "launcher",
+        title,
+        False,
+        False,
+        cause="it was not built: the compiler had no static C library",
+        remedy="install musl-tools (or libc.a of the C library), then this package again",
+    )
 
 
 def is_able(checks: tuple[Check, ...]) -> bool:

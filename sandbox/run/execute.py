@@ -39,7 +39,7 @@ def prepare(request: Request) -> Prepared:
     from sandbox.policy.compose import apply_flags
     from sandbox.policy.load import load_policy
     from sandbox.policy.settle import arrange
-    from sandbox.run.environment import DEFAULT_PATH, make_environment, program_paths
+    from sandbox.run.environment import command_parts
 
     tree = os.fsdecode(request.cwd) or os.getcwd()
     composed = load_policy(
@@ -58,14 +58,12 @@ def prepare(request: Request) -> Prepared:
 
         plan = with_virtualenv(plan, places.slots, os.environb[b"VIRTUAL_ENV"])
     plan = arrange(plan, places.slots)
-    environment = make_environment(plan.env, os.environb, places.slots)
+    env, programs = command_parts(plan.env, places.slots, request.argv)
     mounts, placeholders, notes = _extra_mounts(policy.filesystem.groups, plan, places.slots)
     invocation = Invocation(
         argv=request.argv,
-        env=tuple(name + b"=" + value for name, value in environment.items()),
-        programs=program_paths(request.argv[0], environment.get(b"PATH", DEFAULT_PATH))
-        if request.argv
-        else (),
+        env=env,
+        programs=programs,
         cwd=places.cwd,
         slots=places.slots,
         extra_mounts=mounts,

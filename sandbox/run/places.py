@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from sandbox.errors import UsageError
+from sandbox.host import observe
 from sandbox.host.paths import home_dir
 from sandbox.plan.model import EnvKind, MountKind, Slot
 from sandbox.policy.settle import cwd_obstacle, is_within
@@ -54,8 +55,8 @@ def _canonical(path: bytes) -> bytes:
     """The real path of an existing absolute directory, else b""."""
     if not path.startswith(b"/"):
         return b""
-    real = os.path.realpath(path)
-    return real if os.path.isdir(real) and real != b"/" else b""
+    real = observe.realpath(path)
+    return real if observe.is_dir(real) and real != b"/" else b""
 
 
 def sandbox_home(plan: Plan) -> bytes:

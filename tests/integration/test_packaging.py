@@ -31,6 +31,11 @@ import sandbox, sandbox._core, importlib.resources as r
 names = sorted(p.name for p in r.files("sandbox.policies").iterdir() if p.name.endswith(".toml"))
 print(names, sandbox._core.lib.SBX_FORMAT_VERSION)
 """
+REFUSING = """#!/bin/sh
+for word; do case $word in -static*) echo "no static libc" >&2; exit 1 ;; esac; done
+exec /usr/bin/gcc "$@"
+"""
+FIND = "import sandbox; print(sandbox.__path__[0] + '/_native/sandbox-supervisor')"
 
 
 def run(argv: list[str | Path], cwd: Path) -> str:
@@ -48,7 +53,7 @@ def tree(tmp_path: Path) -> Iterator[Path]:
     need_program("gcc")
     copy = tmp_path / "tree"
     copy.mkdir()
-    skip = shutil.ignore_patterns("__pycache__", "*.so", "*.o", "*.egg-info", "_core.c")
+    skip = shutil.ignore_patterns("__pycache__", "*.so", "*.o", "*.egg-info", "_core.c", "_native")
     for name in SOURCES.split():
         source = ROOT / name
         if source.is_dir():
@@ -85,12 +90,19 @@ def pip_install(python: Path, cwd: Path, *what: str | Path) -> None:
 
 
 def assert_works(python: Path, tmp_path: Path) -> None:
-    """The package is complete: core, shipped policies, version, the console script."""
+    """The package is complete: core, shipped policies, version, the launcher and both doors."""
     version = importlib.metadata.version("sandbox")
     shipped = sorted(path.name for path in (ROOT / "policies").glob("*.toml"))
     expected = f"{shipped} 1\n"
     assert run([python, "-I", "-c", PROBE], tmp_path) == expected
-    assert version in run([python.parent / "sandbox", "--version"], tmp_path)
+    launcher, supervisor = python.parent / "sandbox", run([python, "-I", "-c", FIND], tmp_path)
+    assert launcher.read_bytes() == Path(supervisor.strip()).read_bytes()
+    assert launcher.read_bytes()[:4] == b"\x7fELF"
+    assert b"/ld-" not in launcher.read_bytes()  # static: no loader, no library
+    for path in (launcher, Path(supervisor.strip())):
+        assert path.stat().st_mode & 0o7777 == 0o755
+    for program in (launcher, python.parent / "sandbox-python"):
+        assert version in run([program, "--version"], tmp_path)
 
 
 @pytest.mark.slow
@@ -147,3 +159,28 @@ def test_wheel_holds_the_core_for_the_stable_abi(python: Path, tree: Path, tmp_p
         names = archive.namelist()
     assert [name for name in names if name.endswith((".c", ".h"))] == []
     assert "sandbox/_core.abi3.so" in names
+    assert "sandbox/_native/sandbox-supervisor" in names
+
+
+@pytest.mark.slow
+@pytest.mark.time_limit(200)
+def test_without_a_static_libc_the_program_is_a_script(
+    python: Path, tree: Path, tmp_path: Path
+) -> None:
+    """What cannot be linked statically costs the speed only, and the build says so."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("cc", "musl-gcc"):
+        (tools / name).write_text(REFUSING)
+        (tools / name).chmod(0o755)
+    env = {"PATH": f"{tools}:/usr/bin:/bin"}
+    flags = ["--no-build-isolation", "--no-deps", "--no-index", "--disable-pip-version-check"]
+    argv = [str(python), "-I", "-m", "pip", "install", "--verbose", *flags, "."]
+    done = subprocess.run(
+        argv, cwd=tree, env=env, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.stdout + done.stderr).count("the native launcher is left out") == 1
+    program = python.parent / "sandbox"
+    assert program.read_bytes().startswith(f"#!{python}".encode())
+    assert importlib.metadata.version("sandbox") in run([program, "--version"], tmp_path)
