@@ -15,7 +15,7 @@ from sandbox.run import api
 from sandbox.run.exchange import Collected
 from sandbox.run.job import outcome_of
 from sandbox.run.keywords import ask
-from sandbox.run.stdio import DEVNULL, PIPE, Stdio
+from sandbox.run.stdio import DEVNULL, PIPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sandbox.launch.result import Result
     from sandbox.run.job import Job
     from sandbox.run.keywords import Options, Word
-    from sandbox.run.stdio import Stream
+    from sandbox.run.stdio import Stdio, Stream
 
 _CHUNK = 1 << 16
 _SIGTERM = 15
@@ -191,7 +191,7 @@ async def run_async(
     asked = ask(argv, options)
     data = api.input_bytes(input, stdin)
     job = api.begin(asked)
-    stdio = Stdio(PIPE if input is not None else stdin, stdout, stderr)
+    stdio = api.open_streams(PIPE if input is not None else stdin, stdout, stderr)
     watch: _Watch | None = None
     pump: _Pump | None = None
     try:
@@ -250,7 +250,7 @@ class AsyncSandbox:
         if self._watch is not None:
             raise StateError("this sandbox was started before", hint="make another one")
         job = api.begin(self._asked)
-        stdio = Stdio(*self._streams)
+        stdio = api.open_streams(*self._streams)
         try:
             api.start(job, stdio, self._pass_fds)
             self._watch = _Watch(job)

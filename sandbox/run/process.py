@@ -12,7 +12,7 @@ from sandbox.run import api
 from sandbox.run.exchange import Exchange, Pipes
 from sandbox.run.job import outcome_of
 from sandbox.run.keywords import ask
-from sandbox.run.stdio import DEVNULL, PIPE, Stdio
+from sandbox.run.stdio import DEVNULL, PIPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Sandbox:
         self._telling = allocate_lock()  # held while the channel is written or closed
         self._exchange: Exchange | None = None
         self._job: Job = api.begin(asked)
-        stdio = Stdio(stdin, stdout, stderr)
+        stdio = api.open_streams(stdin, stdout, stderr)
         try:
             api.start(self._job, stdio, pass_fds)
             self._await_start()
@@ -207,9 +207,6 @@ class Sandbox:
             except BrokenPipeError:
                 data = b""
         fds = [_descriptor(file) for file in (self.stdin, self.stdout, self.stderr)]
-        for fd in fds:
-            if fd >= 0:
-                os.set_blocking(fd, False)
         text = data.encode() if isinstance(data, str) else data or b""
         exchange = Exchange(Pipes(*fds), text, self._close_stdin)
         supervisor = self._job.supervisor

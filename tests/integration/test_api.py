@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,17 +13,11 @@ from subprocess import CompletedProcess
 import pytest
 
 from support.need import need_user_namespaces
+from support.program import Program
 from support.user import User
 
 EXAMPLES = Path(__file__).parents[1] / "support" / "examples.py"
 API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
-
-Program = Callable[..., str]
-_READ = """
-def read(path):
-    with open(path) as file:
-        return file.read()
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -32,18 +25,9 @@ def _needs() -> None:
     need_user_namespaces()
 
 
-@pytest.fixture
-def program(user: User, user_python: Path, work_dir: Path) -> Program:
-    """`program(text)`: run a Python program as the user; return what it printed."""
-
-    def run(text: str, *words: str, timeout: float = 50.0, stdin: bytes = b"") -> str:
-        code = "import sandbox\n" + _READ + textwrap.dedent(text)
-        argv = [user_python, "-I", "-X", "dev", "-W", "error", "-c", code, *words]
-        done = user.run(argv, cwd=work_dir, timeout=timeout, stdin=stdin)
-        assert (done.returncode, done.stderr.decode()) == (0, "")
-        return done.stdout.decode()
-
-    return run
+def in_order(entries: list[dict[str, str]]) -> list[list[tuple[str, str]]]:
+    """Return records as sorted pairs, sorted."""
+    return sorted(sorted(entry.items()) for entry in entries)
 
 
 @pytest.mark.time_limit(120)
@@ -83,7 +67,7 @@ def test_an_api_call_and_the_command_line_make_the_same_walls(
     )
     for key in ("plan_digest", "limits", "policy", "effective", "tier", "reason"):
         assert here[key] == there[key], key
-    assert sorted(map(str, here["overrides"])) == sorted(map(str, there["overrides"]))
+    assert in_order(here["overrides"]) == in_order(there["overrides"])
 
 
 @pytest.mark.leaks_nothing
