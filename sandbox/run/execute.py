@@ -150,6 +150,8 @@ def final_invocation(prepared: Prepared, state: bytes, missing: frozenset[bytes]
     if prepared.plan.namespaces:
         return invocation
     own = {rule.name: rule.value for rule in prepared.plan.env if rule.value.slot is Slot.STATE}
+    if not own and invocation.cwd:
+        return invocation
     given = {entry.partition(b"=")[0] for entry in invocation.env}
     made = tuple(
         name + b"=" + value.resolve(invocation.slots)

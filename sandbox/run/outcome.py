@@ -96,8 +96,7 @@ def ended(
         facts = {"limits": ()} if has_plain_end else facts_of(prepared)
     hits = {_CAUSE_LIMIT.get(ending.cause), _SIGNAL_LIMIT.get(signal or 0), *ending.hits}
     facts["limits"] = tuple(
-        (name, Limit(limit.requested, *_keeper(name, limit, relay), hit=name in hits))
-        for name, limit in facts["limits"]
+        (name, _kept(name, limit, relay, is_hit=name in hits)) for name, limit in facts["limits"]
     )
     degraded = 0 if status is None else status.degraded
     for bit, name, entry in _DEGRADED:
@@ -115,11 +114,12 @@ def ended(
     )
 
 
-def _keeper(name: str, limit: Limit, relay: Relay | Counted | None) -> tuple[str, str]:
+def _kept(name: str, limit: Limit, relay: Relay | Counted | None, *, is_hit: bool) -> Limit:
     """Output on a terminal is not counted, and the result says so."""
-    if name == "output" and relay is None:
-        return "none", limit.scope
-    return limit.enforced_by, limit.scope
+    keeper = "none" if name == "output" and relay is None else limit.enforced_by
+    if keeper == limit.enforced_by and not is_hit:
+        return limit
+    return Limit(limit.requested, keeper, limit.scope, hit=is_hit)
 
 
 def _split(wait_status: int) -> tuple[int | None, int | None]:

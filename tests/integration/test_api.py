@@ -38,7 +38,7 @@ def test_every_example_of_the_page_does_what_it_says(
     """docs/api.md runs, block by block."""
     for path in (EXAMPLES, API_PAGE):
         (work_dir / path.name).write_bytes(path.read_bytes())
-    argv = [user_python, "-I", EXAMPLES.name, API_PAGE.name]
+    argv = (user_python, "-I", EXAMPLES.name, API_PAGE.name)
     done = user.run(argv, cwd=work_dir, timeout=110.0)
     assert (done.returncode, done.stdout.decode(), done.stderr.decode()) == (0, "", "")
 
