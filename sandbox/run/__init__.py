@@ -25,9 +25,9 @@ class _Room(type(sys)):  # type: ignore[misc]  # the type of modules, without an
         if _run is None:
             if sys.is_finalizing():
                 raise RuntimeError("a sandbox cannot be started while the interpreter shuts down")
-            from sandbox.run.api import run
+            from importlib import import_module  # api.py imports from this package in its turn
 
-            _run = run
+            _run = import_module("sandbox.run.api").run
         return _run(*args, **options)
 
 

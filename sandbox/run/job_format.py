@@ -37,7 +37,7 @@ _ENDING = struct.Struct(FORMATS["sbx_ending"])
 KILL_MESSAGE = _KIND.pack(KILL, 0)
 SETTLED_MESSAGE = _KIND.pack(SETTLED, 0)
 
-_CAUSES = ("", "timeout", "memory", "cpu", "output", "cancelled")
+CAUSES = ("", "timeout", "memory", "cpu", "output", "cancelled")
 USER_ENDED, OUTPUT_TRUNCATED, STATUS_KNOWN, COUNTED, PEAK_KNOWN = 1, 2, 4, 8, 16
 _HITS = ((1, "memory"), (2, "pids"))
 
@@ -109,7 +109,7 @@ def ending_of(message: bytes) -> Ended:
         status = Status(wait_status, user, system, rss, switches, degraded)
     ending = Ending(
         status,
-        _CAUSES[cause],
+        CAUSES[cause],
         wall_us // 1000,
         peak if flags & PEAK_KNOWN else None,
         frozenset(name for bit, name in _HITS if hits & bit),

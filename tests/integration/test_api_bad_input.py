@@ -7,6 +7,29 @@ import pytest
 from support.need import need_user_namespaces
 from support.program import Program
 
+ANSWERS = [
+    "UsageError usage no command was given",
+    "UsageError usage the command's name is empty",
+    "TypeError  argv is a list of words, not str",
+    r"UsageError usage.nul a NUL byte stands in the argument b'a\x00b'",
+    "TypeError  expected str, bytes or os.PathLike object, not int",
+    "PolicyError policy.not-found no policy named 'strct'; did you mean strict?",
+    "TypeError  unknown keyword 'polcy'; did you mean 'policy'?",
+    "UsageError usage timeout=0 is not a number of seconds above 0",
+    "UsageError usage.flag limits",
+    "UsageError usage.mount mounts",
+    "PolicyError policy.path mounts",
+    "UsageError usage.env env",
+    "UsageError usage.nul env",
+    "UsageError usage.no-cwd cwd='/no/such' is not a directory",
+    "UsageError usage.stream stdout=99 is no open file",
+    "UsageError usage.stream pass_fds",
+    "UsageError usage.stream pass_fds",
+    "ProgramError setup.exec /etc/passwd may not be executed",
+    "PolicyError policy.too-large arguments and environment are too large",
+    "ProgramError setup.exec the arguments and the environment of true are too long",
+]
+
 
 @pytest.fixture(autouse=True)
 def _needs() -> None:
@@ -51,29 +74,7 @@ def test_bad_arguments_are_errors_in_words(program: Program) -> None:
         print(sandbox.run(words, policy=pathlib.PurePath("strict.toml")) if 0 else
               sandbox.run(words, policy="strict").stdout)
     """).splitlines() == [
-        *[
-            "UsageError usage no command was given",
-            "UsageError usage the command's name is empty",
-            "TypeError  argv is a list of words, not str",
-            r"UsageError usage.nul a NUL byte stands in the argument b'a\x00b'",
-            "TypeError  expected str, bytes or os.PathLike object, not int",
-            "PolicyError policy.not-found no policy named 'strct'; did you mean strict?",
-            "TypeError  unknown keyword 'polcy'; did you mean 'policy'?",
-            "UsageError usage timeout=0 is not a number of seconds above 0",
-            "UsageError usage.flag limits",
-            "UsageError usage.mount mounts",
-            "PolicyError policy.path mounts",
-            "UsageError usage.env env",
-            "UsageError usage.nul env",
-            "UsageError usage.no-cwd cwd='/no/such' is not a directory",
-            "UsageError usage.stream stdout=99 is no open file",
-            "UsageError usage.stream pass_fds",
-            "UsageError usage.stream pass_fds",
-            "ProgramError setup.exec /etc/passwd may not be executed",
-            "PolicyError policy.too-large arguments and environment are too large",
-            "ProgramError setup.exec the arguments and the environment of true are too long",
-        ]
-        * 2,
+        *(ANSWERS * 2),
         "UsageError usage.stream input and stdin exclude each other",
         "True",
         r"b's p \xff\n'",
