@@ -195,10 +195,14 @@ struct sbx_landlock_rule {
 	uint32_t reserved;
 };
 
+#define SBX_FILTER_NOTIFY 0x8		/* SECCOMP_FILTER_FLAG_NEW_LISTENER; on a lone filter */
+#define SBX_FILTER_NOTIFY_REQUIRED 0x10000	/* no listener: fail, instead of plain errnos */
+#define SBX_FILTER_FLAGS_ALL 0x10008
+
 struct sbx_filter {
 	uint32_t first;			/* index into CODE */
 	uint32_t count;			/* instructions, 1 … 4096 */
-	uint32_t flags;			/* SECCOMP_FILTER_FLAG_* */
+	uint32_t flags;			/* SBX_FILTER_* */
 	uint32_t reserved;
 };
 
@@ -336,7 +340,8 @@ struct sbx_child {
 	int32_t control_fd;		/* write: 'G' opens the barrier; closing it ends all */
 	int32_t error_fd;		/* read: struct sbx_error, or EOF = started */
 	int32_t status_fd;		/* read: struct sbx_status when the command ended */
-	int32_t terminal_fd;		/* for sbx_terminal_receive(), or -1 */
+	int32_t handover_fd;		/* for sbx_terminal_receive() and then
+					 * sbx_listener_receive(); -1: for neither */
 };
 
 #define SBX_DEGRADED_PROC_BIND 0x1	/* the caller's /proc is bound read-only */
@@ -377,7 +382,7 @@ int sbx_spawn(const void *plan, size_t plan_size,
 	      struct sbx_child *child, struct sbx_error *error);
 
 /*
- * Take the master of the command's terminal from child->terminal_fd; once the
+ * Take the master of the command's terminal from child->handover_fd; once the
  * command has started it is there.
  * Return the descriptor, or a negative errno (-EPIPE: the child sent none).
  */

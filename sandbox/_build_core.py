@@ -13,10 +13,11 @@ from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
-    "checksum child confine content entry facts idmaps init landlock mounts overlay plan root "
-    "seccomp sources spawn targets terminal text tree userns view"
+    "bpf_run checksum child confine content entry facts idmaps init landlock listener mounts "
+    "notify notify_text overlay pass plan root seccomp sources spawn targets terminal text tree "
+    "userns view"
 )
-ABI = ("abi", "abi_job", "abi_entry")
+ABI = ("abi", "abi_job", "abi_entry", "abi_denials")
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-fstack-protector-strong"]
 HARDENING = ["-D_FORTIFY_SOURCE=2", "-fvisibility=hidden", "-fno-plt"]
 # Development builds stop at a warning; a user's newer compiler must not.
@@ -28,9 +29,9 @@ for name in ABI:
 ffibuilder.set_source(
     "sandbox._core",
     '#include "core.h"\n',
-    sources=[f"csrc/{name}.c" for name in SOURCES.split()],
+    sources=[f"csrc/{name}.c" for name in SOURCES.split()] + ["csrc/launcher/log.c"],
     include_dirs=["csrc"],
-    depends=[f"csrc/{name}.h" for name in (*ABI, "core", "sys", "mounts")],
+    depends=[f"csrc/{name}.h" for name in (*ABI, "core", "sys", "mounts", "notify")],
     extra_compile_args=FLAGS + HARDENING + STRICT,
     extra_link_args=["-Wl,-z,relro,-z,now"],
     py_limited_api=True,

@@ -71,18 +71,20 @@ class Child:
     def __init__(
         self,
         record: _CData,
+        plan: bytes,
         *,
         has_namespace: bool = True,
         own_children: frozenset[int] = frozenset(),
     ) -> None:
         self._has_namespace = has_namespace
         self._own_children = own_children
+        self.plan = plan
         self.pid: int = record.pid
         self.pidfd: int = record.pidfd
         self.control_fd: int = record.control_fd
         self.error_fd: int = record.error_fd
         self.status_fd: int = record.status_fd
-        self._terminal_fd: int = record.terminal_fd
+        self._handover_fd: int = record.handover_fd
         self._is_reaped = False
 
     def __enter__(self) -> Self:
@@ -121,10 +123,18 @@ class Child:
 
         Errors: OSError where the command has none. Call it once, after the command started.
         """
-        fd = lib.sbx_terminal_receive(self._terminal_fd)
+        fd = lib.sbx_terminal_receive(self._handover_fd)
         if fd < 0:
             raise OSError(-fd, os.strerror(-fd))
         return fd
+
+    def listener(self) -> int:
+        """Return the filter's listener, which launch/listener.py takes over, or a negative errno.
+
+        Call it once, after the command started and after `terminal`: -EBUSY, for example, where
+        the tree has another listener already; refused calls then have a plain errno.
+        """
+        return lib.sbx_listener_receive(self._handover_fd)
 
     def status(self) -> Status | None:
         """Return pid 1's report; None if it died without one (killed from outside).
@@ -187,7 +197,7 @@ class Child:
                 self.signal(9)  # a stopped init cannot end the tree
                 self.wait_gone(10_000)
         self._close_control()
-        for fd in (self.error_fd, self.status_fd, self._terminal_fd, self.pidfd):
+        for fd in (self.error_fd, self.status_fd, self._handover_fd, self.pidfd):
             if fd >= 0:
                 os.close(fd)
         self.pidfd = -1
@@ -227,7 +237,7 @@ def spawn(
     )
     if result < 0:
         raise SpawnFailed(Failure(error.stage, error.op, -result, error.detail))
-    started = Child(child, has_namespace=has_namespace, own_children=own_children)
+    started = Child(child, plan, has_namespace=has_namespace, own_children=own_children)
     if settle is not None:
         try:
             settle(started.pid)

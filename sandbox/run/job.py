@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from sandbox.launch.listener import Denial
     from sandbox.launch.result import Result
     from sandbox.plan.model import Invocation
     from sandbox.run.cgroup import RunGroup
@@ -50,7 +51,7 @@ class Job:
         self._prepared = self._ready.prepared
         self._run_id = new_run_id()
         self._started = ""
-        self._denials: list[bytes] = []
+        self._denials: list[Denial] = []
         self._scratch: Scratch | None = None
         self._group: RunGroup | None = None
         self._invocation: Invocation = self._prepared.invocation
@@ -114,11 +115,11 @@ class Job:
         elif kind == form.SPAWNED:
             self._settle(form.spawned_pid(message))
         elif kind == form.DENIAL:
-            self._denials.append(message)
+            self._denials.append(form.denial_in(message))
         elif kind == form.FAILED:
             self._fail(self._worded(message))
         elif kind == form.ENDED:
-            self._end(form.ending_of(message))
+            self._end(form.ending_of(message, tuple(self._denials)))
         else:
             self._vanished()
 
@@ -174,7 +175,6 @@ class Job:
             "started": self._started,
             "plan_digest": self._ready.digest(timeout_ms),
             "args": self._asked.argv,
-            **form.denials_of(self._denials, last.denials_lost, self._prepared),
         }
         self.result = ended(
             self._prepared,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from sandbox.launch.result import Limit, Result, Usage
@@ -103,6 +104,14 @@ def ended(
         if degraded & bit:
             facts["tier"] = "reduced"
             facts["effective"] = {**(facts.get("effective") or {}), name: entry}
+    if not has_plain_end and ending.record_error:
+        entry = _no_record(ending.record_error, facts.get("effective") or {})
+        facts["effective"] = {**(facts.get("effective") or {}), "audit.denials": entry}
+    if ending.denials and (not has_plain_end or exit_code or os.isatty(2)):
+        from sandbox.run.denied import denial_data
+
+        facts["denials"] = denial_data(ending.denials, prepared.policy, prepared.host.arch)
+        facts["denials_lost"] = ending.denials_lost
     return Result(
         reason=reason,
         ended_by=ended_by,
@@ -112,6 +121,17 @@ def ended(
         **known,
         **facts,
     )
+
+
+def _no_record(number: int, effective: dict[str, Any]) -> dict[str, Any]:
+    reasons = {
+        errno.EBUSY: "an outer sandbox or container already listens to this tree's refused calls",
+        errno.EACCES: "the policy refuses the calls by which the listener is handed over",
+        errno.EPIPE: "the listener was lost on its way out",
+    }
+    reason = reasons.get(number) or f"the kernel gives no listener: {os.strerror(number)}"
+    wanted = effective.get("audit.denials", {}).get("wanted", "prefer")
+    return {"wanted": wanted, "got": "off", "by": "", "note": reason}
 
 
 def _kept(name: str, limit: Limit, relay: Relay | Counted | None, *, is_hit: bool) -> Limit:

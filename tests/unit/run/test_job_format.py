@@ -43,15 +43,24 @@ def test_an_ending_is_read_field_by_field() -> None:
     made.status.wait_status, made.status.user_us, made.status.system_us = 15, 2, 3
     made.status.max_rss_kib, made.status.switches, made.status.degraded = 4, 5, 1
     made.wall_us, made.memory_peak_bytes, made.output_bytes = 7999, 8, 9
-    made.hits, made.denials_lost = 3, 11
+    made.hits, made.denials_lost, made.denials_errno = 3, 11, 16
+    one: Any = ffi.new("struct sbx_denial *")
+    one.nr, one.error, one.count, one.comm, one.text = 41, 13, 7, b"cat", b"/x"
+    denial = form.denial_in(struct.pack("=Ii", form.DENIAL, 0) + bytes(ffi.buffer(one)))
     message = struct.pack("=Ii", form.ENDED, 0) + bytes(ffi.buffer(made))
     assert form.kind_of(message) == form.ENDED
-    assert form.ending_of(message) == form.Ended(
-        Ending(Status(15, 2, 3, 4, 5, 1), "output", 7, 8, frozenset({"memory", "pids"})),
-        Counted(9, is_truncated=True),
-        was_user=True,
-        denials_lost=11,
+    assert (denial.nr, denial.errno, denial.count, denial.comm, denial.text) == (
+        *(41, 13, 7),
+        *(b"cat", b"/x"),
     )
+    ending = Ending(
+        *(Status(15, 2, 3, 4, 5, 1), "output", 7, 8, frozenset({"memory", "pids"})),
+        denials=(denial,),
+        denials_lost=11,
+        record_error=16,
+    )
+    counted = Counted(9, is_truncated=True)
+    assert form.ending_of(message, (denial,)) == form.Ended(ending, counted, was_user=True)
 
 
 def test_what_is_not_known_is_none() -> None:
