@@ -119,8 +119,9 @@ def _finish(job: Job, stdio: Stdio, data: bytes) -> Result:
     exchange.watch(supervisor.channel.fileno())
     exchange.watch(supervisor.pidfd)
     while not job.is_over:
-        exchange.turn(None)
+        exchange.turn(job.interval_ms)
         job.take()
+        job.look()
     exchange.finish()
     return with_output(outcome_of(job), exchange.outputs, stdio.pipes)
 

@@ -35,6 +35,7 @@ _HEADER = struct.Struct(FORMATS["sbx_job_header"])
 _ENDING = struct.Struct(FORMATS["sbx_ending"])
 
 KILL_MESSAGE = _KIND.pack(KILL, 0)
+CPU_MESSAGE = _KIND.pack(KILL, 3)  # SBX_CAUSE_CPU
 SETTLED_MESSAGE = _KIND.pack(SETTLED, 0)
 
 CAUSES = ("", "timeout", "memory", "cpu", "output", "cancelled")

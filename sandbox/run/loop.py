@@ -31,6 +31,7 @@ class Watch:
         self._fds = [supervisor.channel.fileno(), supervisor.pidfd]
         self._loop.add_reader(self._fds[0], self._take)
         self._loop.add_reader(self._fds[1], self._left)
+        self._look()
 
     def _take(self) -> None:
         try:
@@ -42,6 +43,11 @@ class Watch:
             self._news.set()
             if self.job.is_over or self._error is not None:
                 self._forget(self._fds[0])
+
+    def _look(self) -> None:
+        self.job.look()
+        if self.job.interval_ms is not None and self._fds:
+            self._loop.call_later(self.job.interval_ms / 1000, self._look)
 
     def _left(self) -> None:
         """The supervisor is gone; what it still said is to be taken."""

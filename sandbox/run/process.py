@@ -89,8 +89,12 @@ class Sandbox:
         poller = select.poll()
         poller.register(supervisor.channel, select.POLLIN)
         poller.register(supervisor.pidfd, select.POLLIN)
+        interval_ms = self._job.interval_ms
+        if interval_ms is not None and (timeout_ms is None or interval_ms < timeout_ms):
+            timeout_ms = interval_ms
         if poller.poll(timeout_ms):
             self._job.take()
+        self._job.look()
         if self._job.is_over:
             self._end()
         return self._job.is_over
@@ -219,7 +223,10 @@ class Sandbox:
         job = self._job
         while not job.is_over:
             left_ms = _left_ms(deadline_s)
-            exchange.turn(left_ms)
+            interval_ms = job.interval_ms
+            is_long = left_ms is None or (interval_ms is not None and interval_ms < left_ms)
+            exchange.turn(interval_ms if is_long else left_ms)
+            job.look()
             if not job.take() and left_ms == 0:
                 raise self._late(timeout)
         exchange.finish()
