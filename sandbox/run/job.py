@@ -196,9 +196,10 @@ class Job:
 
     def look(self) -> None:
         """End the run where its control group has used up its processor time."""
-        if self._group is not None and self._cpu_ms is not None and not self.is_over:
-            if (self._group.cpu_ms() or 0) >= self._cpu_ms:
-                self._tell(form.CPU_MESSAGE)
+        if self._group is None or self._cpu_ms is None or self.is_over:
+            return
+        if (self._group.cpu_ms() or 0) >= self._cpu_ms:
+            self._tell(form.CPU_MESSAGE)
 
     def signal(self, number: int) -> None:
         """Send a signal to the command; nothing happens when it has ended."""

@@ -27,7 +27,8 @@ def program_for(user: User, python: Path, work_dir: Path) -> Program:
     """
 
     def run(text: str, *words: str, timeout: float = 50.0, stdin: bytes = b"") -> str:
-        argv: list[str | bytes | Path] = [python, "-I", "-X", "dev", "-W", "error", "-c", _HEAD + textwrap.dedent(text)]
+        code = _HEAD + textwrap.dedent(text)
+        argv: list[str | bytes | Path] = [python, "-I", "-X", "dev", "-W", "error", "-c", code]
         done = user.run([*argv, *words], cwd=work_dir, timeout=timeout, stdin=stdin)
         if done.returncode != 0 or done.stderr:
             raise AssertionError(f"exit {done.returncode}\n{done.stdout!r}\n{done.stderr.decode()}")
