@@ -44,6 +44,8 @@ def without_volatile(text: bytes) -> Any:
     if isinstance(data, dict):
         for name in VOLATILE:
             data.pop(name, None)
+        for denial in data.get("denials", ()):
+            del denial["t_ms"], denial["pid"]
     return data
 
 

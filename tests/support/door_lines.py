@@ -72,6 +72,12 @@ CHOSEN = (
     Line((*_S, "--deny-syscall", "mkdir", "--deny-syscall", "mkdirat", "mkdir", "d")),
     Line((*_S, "--tighten", "tight.toml", "true")),
     Line(("exec", "--policy", "strict", "--policy", "offline", "true")),
+    # refused calls
+    Line((*_S, "unshare", "-U", "true")),
+    Line((*_S, "-q", "unshare", "-U", "true")),
+    Line((*_S, "sh", "-c", "unshare -U true; exit 0")),
+    Line((*_S, "--deny-syscall=mkdir", "--deny-syscall", "mkdirat", "--", "mkdir", "d", "e")),
+    Line((*_S, "--result", "result.json", "unshare", "-U", "true")),
     # what Python does
     Line((*_S, "--json", "echo", "hi")),
     Line((*_S, "--result", "result.json", "sh", "-c", "exit 3")),
