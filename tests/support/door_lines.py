@@ -9,7 +9,10 @@ from support.doors import Line
 _S = ("exec", "--policy", "strict")
 _CLOSED = 'exec "$@" '
 # the signal comes when the command is known to run
-_SIGNALLED = '"$@" >out & until [ -s out ]; do sleep 0.05; done; kill -{} $!; wait $!; exit $?'
+_SIGNALLED = (
+    '"$@" >out & until [ -s out ] || ! kill -0 $!; do sleep 0.05; done 2>/dev/null;'
+    " kill -{} $!; wait $!; exit $?"
+)
 _SLEEPS = (*_S, "sh", "-c", "echo up; exec sleep 20")
 _NO_LOCALE = {"LC_X": "1", "TERM": "dumb"}
 
