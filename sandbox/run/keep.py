@@ -79,7 +79,7 @@ def _needs_state(plan: Plan) -> bool:
     places = [plan.root_source, plan.root_upper, *(rule.value for rule in plan.env)]
     for op in plan.mounts:
         places += (op.target, op.source, op.upper)
-    return any(place is not None and place.slot is Slot.STATE for place in places)
+    return Slot.STATE in {place.slot for place in places if place is not None}
 
 
 def keep(prepared: Prepared, facts: Facts, words: Iterable[bytes]) -> bool:

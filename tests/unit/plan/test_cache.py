@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.plan import cache
+from sandbox.plan.entry import ENTRY_MAX_BYTES
 
 NAME = "0123456789abcdef" * 2
 BLOB = b"SBXE" + bytes(range(256)) * 100
@@ -103,7 +104,7 @@ def test_a_directory_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
 
 def test_an_entry_that_is_too_large_is_not_stored(folder: str) -> None:
     """The launcher would not read it."""
-    assert not cache.store(folder, NAME, bytes(cache.ENTRY_MAX_BYTES + 1))
+    assert not cache.store(folder, NAME, bytes(ENTRY_MAX_BYTES + 1))
     assert os.listdir(folder) == []
 
 
