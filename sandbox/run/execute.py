@@ -42,14 +42,15 @@ def prepare(request: Request) -> Prepared:
     from sandbox.policy.settle import arrange
     from sandbox.run.environment import command_parts
 
-    tree = os.getcwd() if request.has_tree else None
+    cwd = os.fsdecode(request.cwd) or os.getcwd()
+    tree = cwd if request.has_tree else None
     composed = load_policy(
         request.policy, *request.more_policies, tighten=request.tighten, tree=tree
     )
-    policy = apply_flags(composed, request.flags)
+    policy = apply_flags(composed, request.flags, cwd)
     host = detect(need=needed_features(policy))
     plan = compile_plan(policy, host)
-    places = find_places(policy, plan)
+    places = find_places(policy, plan, request.cwd)
     if not plan.namespaces:
         from sandbox.policy.confined import check_narrowing  # few runs go without namespaces
 
@@ -128,7 +129,7 @@ def execute(
         missing = frozenset(
             inside for inside, path in paths.items() if path not in placeholders.covered
         )
-        invocation = _final_invocation(prepared, scratch.path, missing)
+        invocation = final_invocation(prepared, scratch.path, missing)
         final = replace(prepared, invocation=invocation)
         if not prepared.host.hierarchies:
             return _run(final, forwarding, None, known, emit)
@@ -142,7 +143,7 @@ def _ignore(_event: str, **_fields: object) -> None:
     """Stands for a caller without interest in events."""
 
 
-def _final_invocation(prepared: Prepared, state: bytes, missing: frozenset[bytes]) -> Invocation:
+def final_invocation(prepared: Prepared, state: bytes, missing: frozenset[bytes]) -> Invocation:
     """Put in what exists only now: the state directory, and which placeholders could be made."""
     invocation = prepared.invocation
     slots = list(invocation.slots)
@@ -152,6 +153,8 @@ def _final_invocation(prepared: Prepared, state: bytes, missing: frozenset[bytes
     if prepared.plan.namespaces:
         return invocation
     own = {rule.name: rule.value for rule in prepared.plan.env if rule.value.slot is Slot.STATE}
+    if not own and invocation.cwd:
+        return invocation
     given = {entry.partition(b"=")[0] for entry in invocation.env}
     made = tuple(
         name + b"=" + value.resolve(invocation.slots)

@@ -160,7 +160,7 @@ def _runs(data: bytes) -> Iterator[Run]:
             if at < 0:
                 return
             continue
-        run = _decode(data[at : at + size])
+        run = decode_run(data[at : at + size])
         if run is None:
             at += 1
             continue
@@ -168,7 +168,10 @@ def _runs(data: bytes) -> Iterator[Run]:
         at += size
 
 
-def _decode(blob: bytes) -> Run | None:
+def decode_run(blob: bytes) -> Run | None:
+    """Return the run of one whole record; None where it is damaged."""
+    if len(blob) < _HEAD.size:
+        return None
     _magic, _size, started, wall, flags, value, reason, *rest = _HEAD.unpack_from(blob)
     lost, count, option_count, text_size, _reserved, run_id = rest
     if _HEAD.size + text_size + count * _DENIAL.size != len(blob) or reason >= len(REASONS):

@@ -9,7 +9,10 @@ from support.doors import Line
 _S = ("exec", "--policy", "strict")
 _CLOSED = 'exec "$@" '
 # the signal comes when the command is known to run
-_SIGNALLED = '"$@" >out & until [ -s out ]; do sleep 0.05; done; kill -{} $!; wait $!; exit $?'
+_SIGNALLED = (
+    '"$@" >out & until [ -s out ] || ! kill -0 $!; do sleep 0.05; done 2>/dev/null;'
+    " kill -{} $!; wait $!; exit $?"
+)
 _SLEEPS = (*_S, "sh", "-c", "echo up; exec sleep 20")
 _NO_LOCALE = {"LC_X": "1", "TERM": "dumb"}
 
@@ -72,6 +75,12 @@ CHOSEN = (
     Line((*_S, "--deny-syscall", "mkdir", "--deny-syscall", "mkdirat", "mkdir", "d")),
     Line((*_S, "--tighten", "tight.toml", "true")),
     Line(("exec", "--policy", "strict", "--policy", "offline", "true")),
+    # refused calls
+    Line((*_S, "unshare", "-U", "true")),
+    Line((*_S, "-q", "unshare", "-U", "true")),
+    Line((*_S, "sh", "-c", "unshare -U true; exit 0")),
+    Line((*_S, "--deny-syscall=mkdir", "--deny-syscall", "mkdirat", "--", "mkdir", "d", "e")),
+    Line((*_S, "--result", "result.json", "unshare", "-U", "true")),
     # what Python does
     Line((*_S, "--json", "echo", "hi")),
     Line((*_S, "--result", "result.json", "sh", "-c", "exit 3")),
