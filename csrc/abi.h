@@ -51,6 +51,7 @@ enum sbx_section_kind {
 	SBX_SECTION_ENTRY_INVOCATION = 44,	/* bytes: a template of one */
 	SBX_SECTION_ENTRY_NOTES = 45,	/* u32 string offsets: lines for the user */
 	SBX_SECTION_ENTRY_PLACEHOLDERS = 46,	/* struct sbx_placeholder */
+	SBX_SECTION_ENTRY_GROUPS = 47,	/* struct sbx_group_step */
 };
 
 /* A path is a slot's value followed by a suffix. Values come from the
@@ -75,7 +76,8 @@ enum sbx_slot {
 #define SBX_PLAN_LANDLOCK 0x40		/* enforce the LANDLOCK section */
 #define SBX_PLAN_ZERO_CLOCKS 0x80	/* time namespace: clocks start at 0 */
 #define SBX_PLAN_LOCK_OPTIONAL 0x400	/* LOCK_USERNS: a read-only /proc/sys is noted */
-#define SBX_PLAN_FLAGS_ALL 0x4ff
+#define SBX_PLAN_LOW_PRIORITY 0x800	/* the command gives way to all others */
+#define SBX_PLAN_FLAGS_ALL 0xcff
 
 enum sbx_root_kind {
 	SBX_ROOT_TMPFS = 0,		/* an empty tmpfs of root_size_bytes */
@@ -236,10 +238,11 @@ enum sbx_supervise_key {
 	SBX_SUPERVISE_OUTPUT_BYTES = 2,
 	SBX_SUPERVISE_TERM_GRACE_MS = 3,
 	SBX_SUPERVISE_MEMORY_BYTES = 4,	/* resident, summed over the tree */
-	SBX_SUPERVISE_GROUP_MEMORY_BYTES = 5,	/* these four: of the run's cgroup */
+	SBX_SUPERVISE_GROUP_MEMORY_BYTES = 5,	/* these five: of the run's cgroup */
 	SBX_SUPERVISE_GROUP_SWAP_BYTES = 6,
 	SBX_SUPERVISE_GROUP_PIDS = 7,
 	SBX_SUPERVISE_GROUP_CPU_MS = 8,
+	SBX_SUPERVISE_GROUP_CPU_PERCENT = 9,	/* of one processor */
 };
 
 /* Limits that the supervisor keeps. */

@@ -8,6 +8,7 @@
 #define SBX_ENTRY_MAGIC 0x45584253
 #define SBX_ENTRY_MAX 4194304
 #define SBX_FACTS_MAX 4096
+#define SBX_GROUP_LEAVES_MAX 8
 
 #define SBX_ENTRY_TTY_RELAY 0x1	/* a command on a terminal gets one of its own */
 #define SBX_ENTRY_FLAGS_ALL 0x1
@@ -26,6 +27,33 @@ struct sbx_entry_core {
 struct sbx_placeholder {
 	uint32_t inside;		/* string: a protected path that is absent */
 	uint32_t host;			/* string: where it would be made on the host */
+};
+
+/* How the control groups of a run are made, in this order. */
+enum sbx_group_step_kind {
+	SBX_GROUP_FOLDER = 1,		/* text: the directory of journals; the first */
+	SBX_GROUP_LEAF = 2,		/* text: a group, in which the run gets one */
+	SBX_GROUP_WRITE = 3,		/* text: a file of the leaf before; value */
+};
+
+/* flags of a LEAF: what of the run is held or counted there */
+#define SBX_GROUP_V2 0x1		/* else v1 */
+#define SBX_GROUP_MEMORY 0x2
+#define SBX_GROUP_PIDS 0x4
+#define SBX_GROUP_CPU 0x8		/* processor time is counted */
+#define SBX_GROUP_QUOTA 0x10
+#define SBX_GROUP_SHARE_ONLY 0x20	/* no limit: it may stay empty */
+#define SBX_GROUP_LEAF_FLAGS_ALL 0x3f
+/* flags of a WRITE */
+#define SBX_GROUP_OPTIONAL 0x1		/* older kernels lack the file */
+#define SBX_GROUP_WITHIN 0x2		/* EINVAL: a group further up holds less */
+#define SBX_GROUP_WRITE_FLAGS_ALL 0x3
+
+struct sbx_group_step {
+	uint32_t kind;			/* enum sbx_group_step_kind */
+	uint32_t flags;
+	uint32_t text;			/* string */
+	uint32_t value;			/* string */
 };
 
 /* What was seen on the way; value[] by kind. */

@@ -24,6 +24,7 @@ enum sbx_cause {
 
 #define SBX_HIT_MEMORY 0x1		/* limits that the kernel enforced */
 #define SBX_HIT_PIDS 0x2
+#define SBX_HIT_CPU_QUOTA 0x4
 
 /* How a run ended, and what was seen on the way. */
 struct sbx_ending {

@@ -11,6 +11,7 @@
 #include <linux/capability.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 
@@ -18,6 +19,7 @@
 #include "sys.h"
 
 #define CAP_BITS 64
+#define LOWEST_PRIORITY 19	/* setpriority(2) */
 
 /**
  * sbx_stage_session - an own session, default signals, the caller's umask
@@ -68,7 +70,7 @@ int sbx_stage_chdir(struct sbx_context *ctx)
 }
 
 /**
- * sbx_stage_rlimits - setrlimit(2) for each record
+ * sbx_stage_rlimits - setrlimit(2) for each record, and the priority
  *
  * A hard limit above the present one would need CAP_SYS_RESOURCE of the
  * initial namespace; the lower of the two is the tighter, and is taken.
@@ -98,6 +100,9 @@ int sbx_stage_rlimits(struct sbx_context *ctx)
 			return -errno;
 	}
 	ctx->error.op = -1;
+	if (ctx->core->flags & SBX_PLAN_LOW_PRIORITY &&
+	    setpriority(PRIO_PROCESS, 0, LOWEST_PRIORITY) < 0)
+		return -errno;
 	return 0;
 }
 

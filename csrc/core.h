@@ -116,6 +116,9 @@ int sbx_check_sections(const struct sbx_view *view, uint64_t allowed,
 		       struct sbx_error *error);
 int sbx_check_fail(struct sbx_error *error, uint32_t kind, int err);
 
+/* entry.c */
+int sbx_check_groups(const struct sbx_view *view, struct sbx_error *error);
+
 /* plan.c */
 int sbx_check_template(const void *invocation, size_t size,
 		       struct sbx_error *error);

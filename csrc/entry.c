@@ -80,6 +80,53 @@ static int offsets_check(const struct sbx_view *view, uint32_t kind,
 	return 0;
 }
 
+static int step_check(const struct sbx_view *view,
+		      const struct sbx_group_step *step, size_t index)
+{
+	static const uint32_t flags[] = {
+		[SBX_GROUP_FOLDER] = 0,
+		[SBX_GROUP_LEAF] = SBX_GROUP_LEAF_FLAGS_ALL,
+		[SBX_GROUP_WRITE] = SBX_GROUP_WRITE_FLAGS_ALL,
+	};
+	int is_write = step->kind == SBX_GROUP_WRITE;
+	const char *text;
+
+	if (step->kind < SBX_GROUP_FOLDER || step->kind > SBX_GROUP_WRITE ||
+	    (step->kind == SBX_GROUP_FOLDER) != !index ||
+	    step->flags & ~flags[step->kind] || !step->text ||
+	    (step->value != 0) != is_write)
+		return -EINVAL;
+	if (sbx_check_string(view, step->text, PATH_MAX - 1) < 0 ||
+	    sbx_check_string(view, step->value, NAME_MAX) < 0)
+		return -EINVAL;
+	text = sbx_string(view, step->text);
+	if (is_write)
+		return strchr(text, '/') || !*text ? -EINVAL : 0;
+	return *text == '/' ? 0 : -EINVAL;
+}
+
+/**
+ * sbx_check_groups - the GROUPS section: the folder, then leaves with writes
+ * Context: pure.
+ */
+int sbx_check_groups(const struct sbx_view *view, struct sbx_error *error)
+{
+	const struct sbx_group_step *steps;
+	size_t count, leaves = 0, i;
+
+	steps = sbx_records(view, SBX_SECTION_ENTRY_GROUPS, &count);
+	for (i = 0; i < count; i++) {
+		error->op = (int32_t)i;
+		leaves += steps[i].kind == SBX_GROUP_LEAF;
+		if (step_check(view, &steps[i], i) < 0 ||
+		    leaves > SBX_GROUP_LEAVES_MAX || (i && !leaves))
+			return sbx_check_fail(error, SBX_SECTION_ENTRY_GROUPS,
+					      EINVAL);
+	}
+	error->op = -1;
+	return 0;
+}
+
 static int inner_check(const struct sbx_view *view, uint32_t kind,
 		       int (*check)(const void *, size_t, struct sbx_error *),
 		       struct sbx_error *error)
@@ -115,7 +162,8 @@ int sbx_entry_check(const void *entry, size_t size, struct sbx_error *error)
 				 1ull << SBX_SECTION_ENTRY_PLAN |
 				 1ull << SBX_SECTION_ENTRY_INVOCATION |
 				 1ull << SBX_SECTION_ENTRY_NOTES |
-				 1ull << SBX_SECTION_ENTRY_PLACEHOLDERS;
+				 1ull << SBX_SECTION_ENTRY_PLACEHOLDERS |
+				 1ull << SBX_SECTION_ENTRY_GROUPS;
 	struct sbx_view view;
 	size_t count;
 	int err;
@@ -135,6 +183,8 @@ int sbx_entry_check(const void *entry, size_t size, struct sbx_error *error)
 	if (!err)
 		err = offsets_check(&view, SBX_SECTION_ENTRY_PLACEHOLDERS, 2,
 				    error);
+	if (!err)
+		err = sbx_check_groups(&view, error);
 	if (!err)
 		err = inner_check(&view, SBX_SECTION_ENTRY_PLAN, sbx_plan_check,
 				  error);

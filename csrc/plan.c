@@ -256,7 +256,7 @@ static int rest_check(const struct sbx_view *view, struct sbx_error *error)
 	for (i = 0; i < count; i++) {
 		error->op = (int32_t)i;
 		if (limits[i].key < SBX_SUPERVISE_WALL_MS ||
-		    limits[i].key > SBX_SUPERVISE_GROUP_CPU_MS)
+		    limits[i].key > SBX_SUPERVISE_GROUP_CPU_PERCENT)
 			return sbx_check_fail(error, SBX_SECTION_SUPERVISE,
 					      EINVAL);
 	}

@@ -40,6 +40,7 @@ static const uint32_t record_sizes[SBX_SECTION_KINDS] = {
 	[SBX_SECTION_ENTRY_INVOCATION] = 1,
 	[SBX_SECTION_ENTRY_NOTES] = sizeof(uint32_t),
 	[SBX_SECTION_ENTRY_PLACEHOLDERS] = sizeof(struct sbx_placeholder),
+	[SBX_SECTION_ENTRY_GROUPS] = sizeof(struct sbx_group_step),
 };
 
 /**

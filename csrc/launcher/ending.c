@@ -24,15 +24,16 @@ enum reason {
 /* Limits that a run can reach, in the order in which results list them. */
 enum limit {
 	LIMIT_CPU = 0x1,
-	LIMIT_FILE_SIZE = 0x2,
-	LIMIT_MEMORY = 0x4,
-	LIMIT_OUTPUT = 0x8,
-	LIMIT_PIDS = 0x10,
-	LIMIT_WALL = 0x20,
+	LIMIT_CPU_QUOTA = 0x2,
+	LIMIT_FILE_SIZE = 0x4,
+	LIMIT_MEMORY = 0x8,
+	LIMIT_OUTPUT = 0x10,
+	LIMIT_PIDS = 0x20,
+	LIMIT_WALL = 0x40,
 };
 
 static const char *const limit_names[] = {
-	"cpu", "file_size", "memory", "output", "pids", "wall",
+	"cpu", "cpu_quota", "file_size", "memory", "output", "pids", "wall",
 };
 
 /* The signal that ended the command, 0: none. Without a report pid 1 was
@@ -109,6 +110,8 @@ static unsigned int limits_hit(const struct sbx_ending *ending)
 		hit |= LIMIT_MEMORY;
 	if (ending->hits & SBX_HIT_PIDS)
 		hit |= LIMIT_PIDS;
+	if (ending->hits & SBX_HIT_CPU_QUOTA)
+		hit |= LIMIT_CPU_QUOTA;
 	return hit;
 }
 

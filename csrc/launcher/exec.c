@@ -15,8 +15,6 @@
 #include "ending.h"
 #include "supervise.h"
 
-#pragma weak sbx_supervise
-
 /* Closed ones get /dev/null and a note from Python, see cli/streams.py. */
 static int streams_are_open(void)
 {
@@ -95,7 +93,7 @@ int sbx_exec(char *words[], int *has_spoken)
 	};
 
 	*has_spoken = 0;
-	if (!sbx_supervise || entry_find(words, &arguments, &entry) ||
+	if (entry_find(words, &arguments, &entry) ||
 	    sbx_invocation_make(&entry, arguments.command, environ,
 				&invocation) < 0)
 		return SBX_HANDOVER;

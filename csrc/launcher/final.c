@@ -49,6 +49,21 @@ struct sbx_fd_map *sbx_final_fds(void *invocation, size_t *count)
 					      section->offset) : NULL;
 }
 
+/**
+ * sbx_final_hold - have the child wait for its move to a control group
+ * @invocation: a copy
+ */
+void sbx_final_hold(void *invocation)
+{
+	struct sbx_section *section =
+		section_find(invocation, SBX_SECTION_INVOCATION);
+	struct sbx_invocation_core *core;
+
+	core = (struct sbx_invocation_core *)((char *)invocation +
+					      section->offset);
+	core->flags |= SBX_INVOCATION_HOLD;
+}
+
 static int is_missing(const char *target, const struct sbx_view *entry,
 		      const struct sbx_placeholders *placeholders)
 {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 #include "supervise.h"
@@ -108,6 +109,24 @@ int sbx_journal_folder(void)
 	if (base && *base == '/')
 		return chain_open(home_base_open(base), in_state);
 	return -ENOENT;
+}
+
+/**
+ * sbx_run_id_make - a name for what belongs to one run
+ */
+void sbx_run_id_make(char run_id[17])
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned char bytes[8];
+	size_t i;
+
+	while (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+		;
+	for (i = 0; i < sizeof(bytes); i++) {
+		run_id[2 * i] = digits[bytes[i] >> 4];
+		run_id[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	run_id[16] = '\0';
 }
 
 /**

@@ -15,7 +15,6 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include "supervise.h"
@@ -262,21 +261,6 @@ static int collect(int folder, const struct sbx_placeholders *mine)
 	return err;
 }
 
-static void run_id_make(char run_id[17])
-{
-	static const char digits[] = "0123456789abcdef";
-	unsigned char bytes[8];
-	size_t i;
-
-	while (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
-		;
-	for (i = 0; i < sizeof(bytes); i++) {
-		run_id[2 * i] = digits[bytes[i] >> 4];
-		run_id[2 * i + 1] = digits[bytes[i] & 15];
-	}
-	run_id[16] = '\0';
-}
-
 static size_t row_format(char *out, const struct sbx_made *made)
 {
 	static const char digits[] = "0123456789abcdef";
@@ -363,7 +347,7 @@ int sbx_placeholders_open(struct sbx_placeholders *placeholders,
 	lock = sbx_journal_lock(placeholders->folder);
 	if (lock < 0)
 		return lock;
-	run_id_make(placeholders->run_id);
+	sbx_run_id_make(placeholders->run_id);
 	err = collect(placeholders->folder, NULL);
 	if (!err)
 		err = rows_write(placeholders, 0);

@@ -31,7 +31,8 @@ static int64_t milliseconds(uint64_t value)
 	return value < INT64_MAX / 2000 ? (int64_t)value * 1000 : SBX_NEVER / 2;
 }
 
-/* Return: 0; -EOPNOTSUPP where a limit needs a control group of the caller's. */
+/* Return: 0; -EOPNOTSUPP where a limit needs a control group, and neither the
+ * entry says how one is made nor the caller has one. */
 static int limits_read(struct sbx_run *run, const struct sbx_view *plan)
 {
 	size_t count, i;
@@ -59,8 +60,9 @@ static int limits_read(struct sbx_run *run, const struct sbx_view *plan)
 			run->ending->flags |= SBX_ENDING_PEAK_KNOWN;
 			break;
 		default:
-			/* the caller has one, and joins the child to it */
-			if (!(run->core->flags & SBX_INVOCATION_HOLD))
+			/* under HOLD the caller joins the child to its own */
+			if (!(run->core->flags & SBX_INVOCATION_HOLD) &&
+			    !sbx_run_has_groups(run->job))
 				return -EOPNOTSUPP;
 			break;
 		}
@@ -109,7 +111,7 @@ int sbx_run_check(struct sbx_run *run)
 }
 
 /**
- * sbx_run_finalize - placeholders and relay: what changes the invocation
+ * sbx_run_finalize - placeholders, groups, relay: what changes the invocation
  * Return: 0 or -errno.
  */
 int sbx_run_finalize(struct sbx_run *run)
@@ -122,12 +124,17 @@ int sbx_run_finalize(struct sbx_run *run)
 	err = sbx_placeholders_open(&run->placeholders, job->placeholders);
 	if (err)
 		return err;
-	if (!run->placeholders.count && run->output_bytes == UINT64_MAX)
+	if (!run->placeholders.count && run->output_bytes == UINT64_MAX &&
+	    !sbx_run_has_groups(job))
 		return 0;
 	run->final = sbx_final_copy(job->invocation, job->invocation_size);
 	if (!run->final)
 		return -ENOMEM;
 	sbx_final_drop(run->final, job->placeholders, &run->placeholders);
+	if (sbx_run_has_groups(job))
+		err = sbx_run_groups_make(run);
+	if (err)
+		return err;
 	if (run->output_bytes == UINT64_MAX)
 		return 0;
 	fds = sbx_final_fds(run->final, &count);

@@ -32,6 +32,12 @@ static int64_t now_us(void)
 	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+static void kill_all(struct sbx_run *run)
+{
+	sbx_group_kill(&run->group);
+	sbx_child_kill(&run->child, run->has_namespace);
+}
+
 /* End the tree for a reason. Memory and a caller are not asked to wait; the
  * rest gets its grace. */
 static void end(struct sbx_run *run, enum sbx_cause cause)
@@ -43,7 +49,7 @@ static void end(struct sbx_run *run, enum sbx_cause cause)
 	if (is_first)
 		run->ending->cause = (int32_t)cause;
 	if (cause == SBX_CAUSE_MEMORY || cause == SBX_CAUSE_CANCELLED) {
-		sbx_child_kill(&run->child, run->has_namespace);
+		kill_all(run);
 	} else if (is_first) {
 		sbx_child_signal(&run->child, SIGTERM);
 		run->kill_at_us = now_us() + run->grace_us;
@@ -107,7 +113,7 @@ static void cancel(struct sbx_run *run, int32_t cause)
 		return;
 	if (run->ending->cause == SBX_CAUSE_NONE)
 		run->ending->cause = known ? cause : SBX_CAUSE_CANCELLED;
-	sbx_child_kill(&run->child, run->has_namespace);
+	kill_all(run);
 }
 
 static void channel_read(struct sbx_run *run)
@@ -214,23 +220,10 @@ static int status_read(struct sbx_run *run)
 	return 1;
 }
 
-static void look(struct sbx_run *run, int64_t now)
-{
-	uint64_t used;
-
-	if (now < run->look_at_us)
-		return;
-	run->look_at_us = now + WATCH_US;
-	used = sbx_tree_memory(run->child.pid, run->memory_bytes);
-	if (used > run->ending->memory_peak_bytes)
-		run->ending->memory_peak_bytes = used;
-	if (used > run->memory_bytes)
-		end(run, SBX_CAUSE_MEMORY);
-}
-
 static void watch(struct sbx_run *run)
 {
 	int64_t now = now_us();
+	enum sbx_cause cause;
 
 	if (now >= run->deadline_us) {
 		run->deadline_us = SBX_NEVER;
@@ -238,9 +231,14 @@ static void watch(struct sbx_run *run)
 	}
 	if (now >= run->kill_at_us) {
 		run->kill_at_us = SBX_NEVER;
-		sbx_child_kill(&run->child, run->has_namespace);
+		kill_all(run);
 	}
-	look(run, now);
+	if (now >= run->look_at_us) {
+		run->look_at_us = now + WATCH_US;
+		cause = sbx_run_look(run);
+		if (cause)
+			end(run, cause);
+	}
 }
 
 /* Wait for one of @polls, a signal, or the moment @until. */
@@ -346,7 +344,9 @@ static void drain(struct sbx_run *run)
 static void finish(struct sbx_run *run)
 {
 	run->is_over = 1;
+	sbx_group_kill(&run->group);
 	sbx_child_end(&run->child, run->has_namespace);
+	sbx_group_usage(&run->group, run->ending);
 	run->ending->wall_us = (uint64_t)(now_us() - run->started_us);
 	drain(run);
 	if (run->relay.count) {
@@ -376,6 +376,12 @@ static int start(struct sbx_run *run)
 		return err;
 	sbx_signals_attach(&run->signals);
 	sbx_relay_release_writers(&run->relay);
+	err = sbx_run_groups_join(run);
+	if (err) {
+		sbx_child_end(&run->child, run->has_namespace);
+		sbx_child_close(&run->child);
+		return err;
+	}
 	if (run->core->flags & SBX_INVOCATION_HOLD)
 		sbx_channel_send(run->channel, SBX_MESSAGE_SPAWNED,
 				 run->child.pid, NULL, 0);
@@ -426,6 +432,7 @@ int sbx_supervise(const struct sbx_job *job, struct sbx_ending *ending,
 	run.error = error;
 	run.child = (struct sbx_child){ -1, -1, -1, -1, -1, -1 };
 	run.placeholders.folder = -1;
+	run.group.folder_fd = -1;
 	run.listener = -1;
 	err = sbx_run_check(&run);
 	if (err)
@@ -434,6 +441,7 @@ int sbx_supervise(const struct sbx_job *job, struct sbx_ending *ending,
 	err = run_all(&run);
 	sbx_relay_close(&run.relay);
 	/* a journal that cannot be had now is collected by the next run */
+	(void)sbx_group_end(&run.group);
 	(void)sbx_placeholders_close(&run.placeholders);
 	sbx_signals_close(&run.signals);
 	sbx_denials_finish(&run);

@@ -8,6 +8,7 @@
 #include <poll.h>
 
 #include "core.h"
+#include "group.h"
 
 #define SBX_JOB_KEEP_STDERR 0x1	/* else the command's are let go of at its start */
 #define SBX_JOB_DETACHED 0x2	/* a session of its own: only TERM is passed on */
@@ -21,7 +22,7 @@ struct sbx_run;
  * @flags: SBX_JOB_*
  * @channel: SOCK_SEQPACKET to the caller (abi_job.h), or -1
  * @placeholders: an opened entry with the PLACEHOLDERS section, whose strings
- *	were checked; or NULL
+ *	were checked, and the GROUPS section; or NULL
  * @denials: where the record of refused calls is left for sbx_notify_close();
  *	NULL: nobody wants it
  */
@@ -154,6 +155,7 @@ int sbx_placeholders_close(struct sbx_placeholders *placeholders);
 /* final.c: the invocation as it runs */
 void *sbx_final_copy(const void *invocation, size_t size);
 struct sbx_fd_map *sbx_final_fds(void *invocation, size_t *count);
+void sbx_final_hold(void *invocation);
 void sbx_final_drop(void *invocation, const struct sbx_view *entry,
 		    const struct sbx_placeholders *placeholders);
 
@@ -164,6 +166,7 @@ struct sbx_journal_row {
 	char path[PATH_MAX];
 };
 
+void sbx_run_id_make(char run_id[17]);
 int sbx_journal_folder(void);
 int sbx_journal_lock(int folder);
 int sbx_journal_write(int folder, const char *name, const char *rows,
@@ -179,7 +182,8 @@ const char *sbx_journal_next(const char *at, struct sbx_journal_row *row);
  * @notify: the record of refused calls, or NULL
  * @listener: where they arrive; -1: none, or no more will
  * @final: the invocation as it runs, or NULL: the job's
- * @memory_bytes: limit
+ * @memory_bytes: limit of what is resident; 0: none
+ * @cpu_ms: limit of the group; 0: none
  * @output_bytes: limit; UINT64_MAX: none
  * @wall_us: limit, or SBX_NEVER
  * @deadline_us: like every *_us below a moment of the monotonic clock
@@ -194,12 +198,14 @@ struct sbx_run {
 	struct sbx_signals signals;
 	struct sbx_relay relay;
 	struct sbx_placeholders placeholders;
+	struct sbx_group group;
 	struct sbx_notify *notify;
 	int listener;
 	struct sbx_ending *ending;
 	struct sbx_error *error;
 	void *final;
 	uint64_t memory_bytes;
+	uint64_t cpu_ms;
 	uint64_t output_bytes;
 	int64_t wall_us;
 	int64_t grace_us;
@@ -213,6 +219,12 @@ struct sbx_run {
 	int is_over;
 	int is_stopping;
 };
+
+/* run_group.c */
+int sbx_run_has_groups(const struct sbx_job *job);
+int sbx_run_groups_make(struct sbx_run *run);
+int sbx_run_groups_join(struct sbx_run *run);
+enum sbx_cause sbx_run_look(struct sbx_run *run);
 
 /* prepare.c */
 int sbx_run_check(struct sbx_run *run);

@@ -34,7 +34,7 @@ Print a completion script: commands, options, their values, names of policies.
 """
 # What a value is, by how the help writes it. Where a name is missing there is nothing to offer.
 FILES, DIRECTORIES, NAMES, VARIABLES = "files", "directories", "policies", "variables"
-_LIMITS = "wall cpu memory swap pids open_files file_size output core"
+_LIMITS = "wall cpu cpu_quota memory swap pids open_files file_size output core"
 KINDS: dict[str, str | tuple[str, ...]] = {
     "P": NAMES,
     "PATH": FILES,

@@ -122,7 +122,7 @@ def _text(key: str, value: Any) -> str:
     if kind == "duration" and isinstance(value, int):
         return duration_text(value)
     if isinstance(value, int):
-        return str(value)
+        return f"{value}%" if kind == "percent" else str(value)
     if isinstance(value, list):
         return "[" + ", ".join(quote(str(item)) for item in value) + "]"
     if isinstance(value, dict):

@@ -20,7 +20,8 @@ MEMORY, SWAP, PIDS, CPU = "memory", "swap", "pids", "cpu"
 # No limit, but what membership alone gives: all processes of a run compete for the processor like
 # one process of the caller's, however many they are.
 SHARE = "share"
-RESOURCES = frozenset({MEMORY, SWAP, PIDS, CPU, SHARE})
+QUOTA = "cpu_quota"
+RESOURCES = frozenset({MEMORY, SWAP, PIDS, CPU, SHARE, QUOTA})
 # The file that limits (or, for cpu, counts) a resource, by version of the hierarchy.
 FILES = {
     (1, MEMORY): "memory.limit_in_bytes",
@@ -28,20 +29,23 @@ FILES = {
     (1, PIDS): "pids.max",
     (1, CPU): "cpuacct.usage",
     (1, SHARE): "cpu.shares",
+    (1, QUOTA): "cpu.cfs_quota_us",
     (2, MEMORY): "memory.max",
     (2, SWAP): "memory.swap.max",
     (2, PIDS): "pids.max",
     (2, CPU): "cpu.stat",
     (2, SHARE): "cpu.weight",
+    (2, QUOTA): "cpu.max",
 }
-_TRIAL_VALUES = {MEMORY: str(1 << 30), SWAP: str(2 << 30), PIDS: "64"}
+# A quota: 1 %, since v1 takes none above that of a group further up.
+_TRIAL_VALUES = {MEMORY: str(1 << 30), SWAP: str(2 << 30), PIDS: "64", QUOTA: "1000"}
 _V1_CONTROLLERS = {
     "memory": (MEMORY, SWAP),
     "pids": (PIDS,),
     "cpuacct": (CPU,),
-    "cpu": (SHARE,),
+    "cpu": (SHARE, QUOTA),
 }
-_V2_CONTROLLERS = {"memory": (MEMORY, SWAP), "pids": (PIDS,), "cpu": (SHARE,)}
+_V2_CONTROLLERS = {"memory": (MEMORY, SWAP), "pids": (PIDS,), "cpu": (SHARE, QUOTA)}
 NONE_DELEGATED = "no control group is delegated to you"
 
 
@@ -187,7 +191,7 @@ def try_group(hierarchy: Hierarchy) -> tuple[frozenset[str], str]:
     works, why = set(), ""
     try:
         os.close(os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
-        for resource in (MEMORY, SWAP, PIDS, CPU, SHARE):
+        for resource in (MEMORY, SWAP, PIDS, CPU, SHARE, QUOTA):
             name = FILES[hierarchy.version, resource]
             if resource not in hierarchy.resources:
                 continue
@@ -234,8 +238,9 @@ def find_hierarchies(
             wanted -= {SWAP}  # only bounded together with memory
         if not wanted:
             continue
-        observe.miss("a control group was tried, and what works can change at any time")
         works, why = trial(Hierarchy(candidate.version, candidate.place, wanted))
+        if works != wanted:  # what works is tried again by each run, what fails is not
+            observe.miss("a control group was tried, and what fails can work at any time")
         reason = why or reason
         if works:
             places.setdefault((candidate.version, candidate.place), set()).update(works)

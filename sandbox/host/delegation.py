@@ -11,6 +11,7 @@ from sandbox.host.cgroup import (
     CPU,
     MEMORY,
     PIDS,
+    QUOTA,
     RESOURCES,
     SHARE,
     SWAP,
@@ -59,7 +60,7 @@ def cgroup_limits(
     held = {name: item.label for item in found for name in item.resources}
     parts = []
     for label in sorted(set(held.values()), reverse=True):
-        names = [name for name in (*_CORE, SWAP, SHARE) if held.get(name) == label]
+        names = [name for name in (*_CORE, SWAP, SHARE, QUOTA) if held.get(name) == label]
         parts.append(f"{label}: {', '.join(names)}")
     missing = [name for name in _CORE if name not in held]
     if not missing:

@@ -46,6 +46,7 @@ FORMATS = {
     "sbx_fd_map": "=ii",
     "sbx_entry_core": "=QIIIIII",
     "sbx_placeholder": "=II",
+    "sbx_group_step": "=IIII",
     "sbx_fact": "=II6Q",
 }
 
@@ -95,6 +96,11 @@ class Writer:
             return b"".join(form.pack(*(_place(value, base) for value in row)) for row in packed)
 
         self.sections.append((kind, len(packed), build))
+
+    def built(self, kind: int, count: int, build: Callable[[int], bytes]) -> None:
+        """Add a section whose bytes `build` makes once the pool's place is known."""
+        if count:
+            self.sections.append((kind, count, build))
 
     def offsets(self, kind: int, texts: Iterable[bytes]) -> None:
         """Add a section of u32 string offsets. An empty string needs an entry of its own."""

@@ -7,14 +7,14 @@ of an invocation inside. Pure: where entries lie is `cache.py`'s business.
 from __future__ import annotations
 
 import struct
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
-from sandbox.plan.encode import FORMATS, Text, Writer, encode_invocation, encode_plan
+from sandbox.plan.encode import FORMATS, Writer, encode_invocation, encode_plan
 from sandbox.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sandbox.plan.model import Invocation, Plan
 
@@ -22,7 +22,7 @@ ENTRY_MAGIC = 0x45584253
 ENTRY_MAX_BYTES = 4 << 20
 FACTS_MAX = 4096
 STRINGS = 1
-CORE, KEY, FACTS, PLAN, INVOCATION, NOTES, PLACEHOLDERS = range(40, 47)
+CORE, KEY, FACTS, PLAN, INVOCATION, NOTES, PLACEHOLDERS, GROUPS = range(40, 48)
 TTY_RELAY = 0x1
 CONTENT_MAX_BYTES = 65536
 
@@ -39,6 +39,7 @@ KEY_VARIABLES = (
 _QUIET = frozenset({b"-q", b"--quiet"})  # what is printed is decided at each run
 _NAME_SEEDS = (1, 2)
 _FACT = struct.Struct(FORMATS["sbx_fact"])
+_ZEROS = (0,) * 6
 
 
 class FactKind(IntEnum):
@@ -74,12 +75,49 @@ class Fact:
     value: tuple[int, ...] = ()
 
 
+class GroupStepKind(IntEnum):
+    """enum sbx_group_step_kind."""
+
+    FOLDER = 1
+    LEAF = 2
+    WRITE = 3
+
+
+class GroupLeafFlag(IntFlag):
+    """SBX_GROUP_*: the version of a leaf, and what of the run it holds or counts."""
+
+    V2 = 0x1
+    MEMORY = 0x2
+    PIDS = 0x4
+    CPU = 0x8
+    QUOTA = 0x10
+    SHARE_ONLY = 0x20
+
+
+class GroupWriteFlag(IntFlag):
+    """SBX_GROUP_*: what a write may fail with."""
+
+    OPTIONAL = 0x1
+    WITHIN = 0x2
+
+
+@record
+class GroupStep:
+    """One step to the control groups of a run, as csrc/abi.h has it."""
+
+    kind: GroupStepKind
+    text: bytes
+    value: bytes = b""
+    flags: int = 0
+
+
 @record
 class Entry:
     """A prepared request without its command, and what must hold to use it again.
 
     Shape: `uid` and `gid` are the caller's effective ids; `version` is the package's; `plan` and
-           `invocation` are encoded; `placeholders` pairs of paths inside and on the host.
+           `invocation` are encoded; `placeholders` pairs of paths inside and on the host;
+           `groups` how the control groups of a run are made.
     """
 
     key: bytes
@@ -93,6 +131,7 @@ class Entry:
     invocation: bytes
     notes: tuple[str, ...] = ()
     placeholders: tuple[tuple[bytes, bytes], ...] = ()
+    groups: tuple[GroupStep, ...] = ()
 
 
 def entry_key(cwd: bytes, environ: Mapping[bytes, bytes], words: Iterable[bytes]) -> bytes:
@@ -139,7 +178,7 @@ def encode_facts(facts: Iterable[Fact]) -> tuple[bytes, int, int]:
         if place is None:
             place = places[fact.path] = len(texts)
             texts += fact.path + b"\0"
-        rows.append(_FACT.pack(fact.kind, place, *fact.value, *(0,) * (6 - len(fact.value))))
+        rows.append(_pack(fact, place))
     texts += bytes(-len(texts) % 8)
     return bytes(texts) + b"".join(rows), len(texts), len(rows)
 
@@ -151,12 +190,13 @@ def encode_entry(entry: Entry) -> bytes:
     version, policy = w.text(entry.version.encode()), w.text(_encode(entry.policy))
     w.records(CORE, "sbx_entry_core", [(*core, version, policy, 0)])
     w.raw(KEY, entry.key)
-    w.records(FACTS, "sbx_fact", [_fact_row(w, fact) for fact in entry.facts])
+    w.built(FACTS, len(entry.facts), _facts_builder(w, entry.facts))
     w.raw(PLAN, entry.plan)
     w.raw(INVOCATION, entry.invocation)
     w.offsets(NOTES, [_encode(note) for note in entry.notes])
     pairs = [(w.text(inside), w.text(host)) for inside, host in entry.placeholders]
     w.records(PLACEHOLDERS, "sbx_placeholder", pairs)
+    w.records(GROUPS, "sbx_group_step", [_step_row(w, step) for step in entry.groups])
     blob = bytearray(w.finish())
     at = _sections(blob)[CORE][0]
     struct.pack_into("=Q", blob, at, _checksum_of(bytes(blob), at))
@@ -167,9 +207,25 @@ def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _fact_row(w: Writer, fact: Fact) -> tuple[int | Text, ...]:
-    path = w.text(fact.path) if fact.path else 0
-    return (fact.kind, path, *fact.value, *(0,) * (6 - len(fact.value)))
+def _facts_builder(w: Writer, facts: tuple[Fact, ...]) -> Callable[[int], bytes]:
+    """Return what packs the facts: there are many, and only their paths are strings."""
+    places = [w.pool.add(fact.path) for fact in facts]
+
+    def build(base: int) -> bytes:
+        return b"".join(
+            _pack(fact, place and place + base) for fact, place in zip(facts, places, strict=True)
+        )
+
+    return build
+
+
+def _pack(fact: Fact, place: int) -> bytes:
+    return _FACT.pack(fact.kind, place, *fact.value, *_ZEROS[len(fact.value) :])
+
+
+def _step_row(w: Writer, step: GroupStep) -> tuple[int, ...]:
+    value = w.text(step.value) if step.value else 0
+    return (step.kind, step.flags, w.text(step.text), value)
 
 
 def _checksum_of(blob: bytes, core: int) -> int:
@@ -230,6 +286,12 @@ def decode_entry(blob: bytes) -> Entry | None:
         invocation=part(INVOCATION),
         notes=tuple(line(offset) for (offset,) in struct.iter_unpack("=I", part(NOTES))),
         placeholders=tuple((text(inside), text(host)) for inside, host in pairs),
+        groups=tuple(
+            GroupStep(GroupStepKind(kind), text(name), text(value), flags)
+            for kind, flags, name, value in struct.iter_unpack(
+                FORMATS["sbx_group_step"], part(GROUPS)
+            )
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.plan.model import Supervise
+from sandbox.plan.model import PlanFlag, Supervise
 from sandbox.text import duration_text, size_text
 
 TYPE_CHECKING = False
@@ -15,6 +15,7 @@ _GROUP = (
     (Supervise.GROUP_SWAP_BYTES, "swap", "bytes"),
     (Supervise.GROUP_PIDS, "processes", ""),
     (Supervise.GROUP_CPU_MS, "cpu time", "ms"),
+    (Supervise.GROUP_CPU_PERCENT, "cpu quota", "%"),
 )
 # Name, unit of the RLIMIT_* numbers of asm-generic/resource.h that a policy can set.
 _RLIMITS = {
@@ -50,8 +51,11 @@ def limit_texts(plan: Plan) -> list[str]:
         if key in kept:
             amount = size_text(kept[key]) if unit == "bytes" else str(kept[key])
             amount = duration_text(kept[key]) if unit == "ms" else amount
+            amount += unit if unit == "%" else ""
             texts.append(f"{name} {amount} of the tree")
     for limit in plan.rlimits:
         name, unit = _RLIMITS.get(limit.resource, (f"RLIMIT {limit.resource}", ""))
         texts.append(f"{name} {_amount(limit.soft, unit)}")
+    if plan.flags & PlanFlag.LOW_PRIORITY:
+        texts.append("lowest priority")
     return texts or ["none"]

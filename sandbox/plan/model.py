@@ -73,6 +73,7 @@ class PlanFlag(IntFlag):
     LANDLOCK = 0x40
     ZERO_CLOCKS = 0x80
     LOCK_OPTIONAL = 0x400
+    LOW_PRIORITY = 0x800
 
 
 class Namespace(IntFlag):
@@ -132,10 +133,11 @@ class Supervise(IntEnum):
     OUTPUT_BYTES = 2
     TERM_GRACE_MS = 3
     MEMORY_BYTES = 4
-    GROUP_MEMORY_BYTES = 5  # these four: of the run's own cgroup
+    GROUP_MEMORY_BYTES = 5  # these five: of the run's own cgroup
     GROUP_SWAP_BYTES = 6
     GROUP_PIDS = 7
     GROUP_CPU_MS = 8
+    GROUP_CPU_PERCENT = 9  # of one processor
 
 
 class Stage(IntEnum):
@@ -290,7 +292,7 @@ class Plan:
     "tier", "effective": {protection: {"wanted", "got", "by", "note"}}, "limits": {name:
     {"requested", "enforced_by", "scope"}}, "overrides": [{"key", "value", "was", "origin"}],
     "calls": {"allowed", "known"}, "network": mode, "notes": [text]}. `rules` (JSON): {rule id:
-    {"key", "origin", "fix"}}.
+    {"key", "origin", "fix", "why", "calls" (names, where it has some)}}.
     """
 
     flags: PlanFlag

@@ -10,7 +10,7 @@ from sandbox.host.paths import home_dir
 from sandbox.plan.model import Slot, SlotPath
 from sandbox.policy import values
 from sandbox.policy.image import refuse_other_roots
-from sandbox.policy.model import COMMAND_LINE, HideRule, MountRule, Override
+from sandbox.policy.model import COMMAND_LINE, LIMIT_FIELDS, HideRule, MountRule, Override
 from sandbox.policy.read import HOSTNAME_FORM, MEASURES, is_hostname
 from sandbox.policy.read_entries import refused_target
 from sandbox.policy.resolve import check_consistent
@@ -24,18 +24,6 @@ if TYPE_CHECKING:
 
     from sandbox.policy.model import Flag, Policy
 
-_LIMIT_FIELDS = {
-    "wall": "wall_ms",
-    "cpu": "cpu_ms",
-    "memory": "memory_bytes",
-    "swap": "swap_bytes",
-    "pids": "pids",
-    "open_files": "open_files",
-    "file_size": "file_size_bytes",
-    "output": "output_bytes",
-    "core": "core_bytes",
-    "address_space": "address_space_bytes",
-}
 _ABSENT = "absent"
 # What programs need to talk over the host's network: addresses of both kinds, and the list of
 # interfaces that getaddrinfo(3) asks for.
@@ -330,7 +318,7 @@ def _set_limit(state: Flags, flag: Flag, name: str, text: str) -> None:
         least = f" of at least {key.low}" if key.low else ""
         raise _bad(flag, f"{form}{least} or none")
     limits = state.policy.limits
-    field = _LIMIT_FIELDS[name]
+    field = LIMIT_FIELDS[name]
     was = getattr(limits, field)
     state.policy = replace(state.policy, limits=replace(limits, **{field: value}))
     state.set_value(f"limits.{name}", _shown(value), _shown(was))

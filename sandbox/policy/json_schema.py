@@ -21,6 +21,12 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ACTION = r"^(allow|kill|trap|errno:([A-Z][A-Z0-9]*|[0-9]{1,4}))$"
 _SIZE = r"^[0-9]{1,19}[BKMGT]?$"
 _DURATION = r"^[0-9]{1,19}(ms|s|m|h)$"
+_PATTERNS = {
+    "size": _SIZE,
+    "duration": _DURATION,
+    "count": "^[0-9]{1,10}$",
+    "percent": r"^[0-9]{1,7}%$",
+}
 _PATH = r"^(/|\$\{(HOME|CWD|TMP|RUNTIME_DIR)\}(/|$))"
 _MOUNT_TYPES: dict[str, dict[str, Any]] = {
     "path": {"type": "string", "pattern": _PATH},
@@ -76,7 +82,7 @@ def _of_kind(key: str, spec: Key) -> dict[str, Any]:
         return {"enum": list(spec.choices)}
     if kind == "int":
         return {"type": "integer", "minimum": spec.low, "maximum": spec.high}
-    if kind in ("size", "duration", "count"):
+    if kind in ("size", "duration", "count", "percent"):
         return _measure(spec)
     if kind in ("names", "paths", "layers"):
         return _list(key, spec)
@@ -88,18 +94,11 @@ def _of_kind(key: str, spec: Key) -> dict[str, Any]:
 
 
 def _measure(spec: Key) -> dict[str, Any]:
-    if spec.kind == "duration":
-        # a number of milliseconds is read from JSON alone
-        choices: list[dict[str, Any]] = [
-            {"type": "string", "pattern": _DURATION},
-            {"type": "integer", "minimum": 0},
-        ]
-    else:
-        pattern = _SIZE if spec.kind == "size" else "^[0-9]{1,10}$"
-        choices = [
-            {"type": "string", "pattern": pattern},
-            {"type": "integer", "minimum": spec.low},
-        ]
+    # a number of milliseconds, or of percent, is read from JSON alone
+    choices: list[dict[str, Any]] = [
+        {"type": "string", "pattern": _PATTERNS[spec.kind]},
+        {"type": "integer", "minimum": spec.low},
+    ]
     if spec.may_be_none:
         choices.append({"const": "none"})
     return {"anyOf": choices}

@@ -1,6 +1,8 @@
 """Limits → a control group, resource limits, the supervisor's watch; with what holds each one.
 
-A control group bounds the sum over all processes: memory, swap, pids, processor time. Without one,
+A control group bounds the sum over all processes: memory, swap, pids, processor time, and its rate
+(`cpu_quota`), which nothing else can: without a group the command runs at the lowest priority, so
+that all others come first, and the result says that the quota is not held. Without a group,
 memory is held by RLIMIT_DATA for each process only where the policy requires the limit, because
 runtimes that reserve much and use little (node, java) do not survive a tight one, and by the
 supervisor's watch of resident memory everywhere. RLIMIT_CPU stays as a second wall beside a group.
@@ -37,6 +39,7 @@ _GROUP_KEYS = {
     "swap": Supervise.GROUP_SWAP_BYTES,
     "pids": Supervise.GROUP_PIDS,
     "cpu": Supervise.GROUP_CPU_MS,
+    "cpu_quota": Supervise.GROUP_CPU_PERCENT,
 }
 _SUMS = ("memory", "cpu")  # what the demand `tree` is about
 _REMEDY = "`sudo sandbox doctor --print-delegation` prints how to delegate one"
@@ -51,10 +54,11 @@ class Bounds:
     notes: tuple[LimitNote, ...]
     effective: tuple[Effective, ...]
     texts: tuple[str, ...]
+    is_low_priority: bool = False
 
 
 def group_needs(limits: Limits) -> frozenset[str]:
-    """Return which of memory, swap, pids and cpu a control group should hold, and `share`."""
+    """Return which limits of all processes a control group should hold, and `share`."""
     needs = {
         name
         for name, value in _values(limits).items()
@@ -71,6 +75,7 @@ def _values(limits: Limits) -> dict[str, int | None]:
         "swap": limits.swap_bytes,
         "pids": limits.pids,
         "cpu": limits.cpu_ms,
+        "cpu_quota": limits.cpu_quota_percent,
     }
 
 
@@ -98,7 +103,15 @@ def compile_limits(policy: Policy, host: Host) -> Bounds:
     if is_memory_asked and limits.memory_bytes is not None and "memory" not in held:
         rlimits.append(_capped(RLIMIT_DATA, limits.memory_bytes, texts, "memory"))
     effective = _unheld(policy, host, notes, held)
-    return Bounds(tuple(rlimits), supervise, tuple(notes), effective, tuple(texts))
+    is_unheld_quota = "cpu_quota" in group_needs(limits) and "cpu_quota" not in held
+    return Bounds(
+        tuple(rlimits),
+        supervise,
+        tuple(notes),
+        effective,
+        tuple(texts),
+        is_low_priority=is_unheld_quota,
+    )
 
 
 def _held_by_group(limits: Limits, host: Host) -> dict[str, str]:
@@ -174,6 +187,10 @@ def _unheld(
         "swap": (("swap",) if limits.swap_bytes is not None else (), limits.demand("swap")),
         "tree": (sums, limits.demand("tree")),
     }
+    if limits.cpu_quota_percent is not None:
+        keeper = held.get("cpu_quota", "none")
+        notes.append(LimitNote("cpu_quota", limits.cpu_quota_percent, keeper, "tree"))
+        wanted["cpu_quota"] = (("cpu_quota",), limits.demand("cpu_quota"))
     effective = []
     for name, (parts, demand) in wanted.items():
         key = f"limits.{name}"
@@ -188,6 +205,8 @@ def _unheld(
             if demand == REQUIRE:
                 raise _refused(policy, name, reason)
             is_gap = demand == PREFER
+            if name == "cpu_quota":
+                reason += "; the command runs at the lowest priority instead"
             effective.append(Effective(key, demand, OFF, "", reason if is_gap else None, is_gap))
     return tuple(effective)
 

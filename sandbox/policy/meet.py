@@ -222,7 +222,7 @@ def _tighter(key: str, base: Any, stated: Any) -> tuple[Any, bool]:
         return _demand(base, stated)
     if kind == "bool":
         return False, not stated  # every switch of the format permits something
-    if kind in ("size", "duration", "count"):
+    if kind in ("size", "duration", "count", "percent"):
         if base is None or (stated is not None and stated < base):
             return stated, True
         return base, False

@@ -135,12 +135,28 @@ class Network:
     has_loopback: bool
 
 
+# name of a limit, as policies and flags have it → field of Limits
+LIMIT_FIELDS = {
+    "wall": "wall_ms",
+    "cpu": "cpu_ms",
+    "memory": "memory_bytes",
+    "swap": "swap_bytes",
+    "pids": "pids",
+    "open_files": "open_files",
+    "file_size": "file_size_bytes",
+    "output": "output_bytes",
+    "core": "core_bytes",
+    "address_space": "address_space_bytes",
+    "cpu_quota": "cpu_quota_percent",
+}
+
+
 @record
 class Limits:
     """Bounds; None is no bound. `enforce` pairs a limit, `default` or `tree` with its demand.
 
-    Shape: `swap_bytes` and the demand `tree` need a cgroup; the rest is held by resource limits or
-           by the supervisor where there is none.
+    Shape: `swap_bytes`, `cpu_quota_percent` (of one processor) and the demand `tree` need a cgroup;
+           the rest is held by resource limits or by the supervisor where there is none.
     """
 
     wall_ms: int | None
@@ -154,6 +170,7 @@ class Limits:
     core_bytes: int | None
     enforce: tuple[tuple[str, str], ...]
     address_space_bytes: int | None = None
+    cpu_quota_percent: int | None = None
 
     def demand(self, name: str) -> str:
         """Return what is demanded of the limit `name`: require, prefer or off."""

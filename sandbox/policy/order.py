@@ -12,7 +12,7 @@ which errno a refused call gets.
 from __future__ import annotations
 
 from sandbox.policy.lattice import CHOICES, DEMANDS, choice_rank, covers_env
-from sandbox.policy.model import OFF, REQUIRE
+from sandbox.policy.model import LIMIT_FIELDS, OFF, REQUIRE
 from sandbox.record import record
 
 TYPE_CHECKING = False
@@ -22,19 +22,6 @@ if TYPE_CHECKING:
     from sandbox.policy.model import Policy
 
 __all__ = ["Widening", "widenings"]
-
-_LIMITS = (
-    ("wall", "wall_ms"),
-    ("cpu", "cpu_ms"),
-    ("memory", "memory_bytes"),
-    ("swap", "swap_bytes"),
-    ("pids", "pids"),
-    ("open_files", "open_files"),
-    ("file_size", "file_size_bytes"),
-    ("output", "output_bytes"),
-    ("core", "core_bytes"),
-    ("address_space", "address_space_bytes"),
-)
 
 
 @record
@@ -134,7 +121,7 @@ def _network(base: Policy, other: Policy) -> Iterator[Widening]:
 
 def _limits(base: Policy, other: Policy) -> Iterator[Widening]:
     one, two = base.limits, other.limits
-    for name, field in _LIMITS:
+    for name, field in LIMIT_FIELDS.items():
         had, has = getattr(one, field), getattr(two, field)
         if had is None or one.demand(name) == OFF:
             continue

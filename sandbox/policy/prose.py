@@ -7,7 +7,7 @@ said by `sandbox exec --explain`.
 from __future__ import annotations
 
 from sandbox.policy.judge import Court
-from sandbox.policy.model import OFF, PREFER, REQUIRE
+from sandbox.policy.model import LIMIT_FIELDS, OFF, PREFER, REQUIRE
 from sandbox.policy.resolved import origin_below
 from sandbox.policy.schema import LIMITS
 from sandbox.text import duration_text, size_text
@@ -146,8 +146,7 @@ def _environment(policy: Policy) -> list[str]:
 def _limits(policy: Policy) -> list[str]:
     rows = []
     for name in LIMITS:
-        field = {"wall": "wall_ms", "cpu": "cpu_ms", "pids": "pids", "open_files": "open_files"}
-        value = getattr(policy.limits, field.get(name, f"{name}_bytes"))
+        value = getattr(policy.limits, LIMIT_FIELDS[name])
         origin = policy.origin(f"limits.{name}")
         if value is None:
             continue
@@ -155,20 +154,21 @@ def _limits(policy: Policy) -> list[str]:
             text = duration_text(value)
         elif name in ("pids", "open_files"):
             text = str(value)
+        elif name == "cpu_quota":
+            text = f"{value}% of one processor"
         else:
             text = size_text(value)
         demand = policy.limits.demand(name)
         words = {REQUIRE: "required", PREFER: "where it can be held", OFF: "not held"}
         rows.append(f"{name.replace('_', ' ')} {text}, {words[demand]}{_at(origin)}")
-    unbound = [name.replace("_", " ") for name in LIMITS if f"{name} " not in _names(rows)]
+    unbound = [
+        name.replace("_", " ")
+        for name in LIMITS
+        if getattr(policy.limits, LIMIT_FIELDS[name]) is None
+    ]
     if unbound:
         rows.append(f"no bound on {', '.join(unbound)}")
     return rows
-
-
-def _names(rows: list[str]) -> str:
-    return " ".join(row.split(",")[0].replace("open files", "open_files").replace(
-        "file size", "file_size") for row in rows)  # fmt: skip
 
 
 def _isolation(policy: Policy) -> list[str]:

@@ -129,17 +129,17 @@ def _read_action(reader: Reader, path: Path, _key: Key, value: Any) -> Any:
 
 
 def _read_measure(reader: Reader, path: Path, key: Key, value: Any) -> Any:
-    """Read a size, a duration or a count; `none` is no bound where the key may have none."""
+    """Read a size, duration, count or percent; `none` is no bound where the key may have none."""
     form, parse = MEASURES[key.kind]
     number = None
     if value == "none" and key.may_be_none:
         return None, reader.place(path)
     if isinstance(value, str):
         number = parse(value)
-    elif _is_int(value) and key.kind != "duration":
+    elif _is_int(value) and key.kind in ("size", "count"):
         number = parse(str(value))
-    elif _is_int(value) and reader.is_json:
-        number = values.parse_size(str(value))  # milliseconds, as the canonical form has them
+    elif _is_int(value) and reader.is_json:  # as the canonical form has them: ms, percent
+        number = parse(f"{value}ms" if key.kind == "duration" else f"{value}%")
     if number is None or number < key.low:
         least = f" of at least {key.low}" if key.low else ""
         none = ' or "none"' if key.may_be_none else ""
@@ -151,6 +151,7 @@ MEASURES: dict[str, tuple[str, Callable[[str], int | None]]] = {
     "size": (values.SIZE_FORM, values.parse_size),
     "duration": (values.DURATION_FORM, values.parse_duration_ms),
     "count": ("a number", values.parse_count),
+    "percent": (values.PERCENT_FORM, values.parse_percent),
 }
 
 
@@ -267,6 +268,7 @@ _READERS: dict[str, Callable[[Reader, Path, Key, Any], Any]] = {
     "size": _read_measure,
     "duration": _read_measure,
     "count": _read_measure,
+    "percent": _read_measure,
     "names": _read_names,
     "paths": _read_paths,
     "env": _read_env,

@@ -184,6 +184,7 @@ def _limits(layer: _Layer) -> Limits:
         core_bytes=layer.one("limits.core"),
         enforce=layer.pairs("limits.enforce"),
         address_space_bytes=layer.one("limits.address_space"),
+        cpu_quota_percent=layer.one("limits.cpu_quota"),
     )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # These describe the file, not what it allows.
 ABOUT_THE_FILE = frozenset({"schema", "summary", *COMPOSITION})
-_FORMS = ("{}", "{}_ms", "{}_bytes", "has_{}", "is_{}")
+_FORMS = ("{}", "{}_ms", "{}_bytes", "{}_percent", "has_{}", "is_{}")
 
 
 @record

@@ -25,7 +25,7 @@ MOUNT_GROUPS = ("@toolchains", "@gitconfig")
 SOCKET_FAMILIES = ("unix", "inet", "inet6", "netlink")  # the usual ones; the rest is looked up
 LIMITS = (
     *("wall", "cpu", "memory", "swap", "pids", "open_files", "file_size", "output", "core"),
-    "address_space",
+    *("address_space", "cpu_quota"),
 )
 # Those that count for files, ids and ports of the sandbox itself; none reaches the host.
 CAPABILITIES = (
@@ -39,11 +39,11 @@ ENFORCE = ("default", "tree", *LIMITS)
 class Key:
     """What one key accepts.
 
-    Shape: `kind` is demand, bool, int, text, choice, action, size, duration or count (one value:
-           the child's wins); names, paths, sets (they unite); env, symlinks, demands, rules (maps:
-           by name); mounts (by path); layers and remove (how the file composes). `choices` are the
-           values or members; `later` are values that the format has and this version does not;
-           `low` and `high` bound an int.
+    Shape: `kind` is demand, bool, int, text, choice, action, size, duration, count or percent (one
+           value: the child's wins); names, paths, sets (they unite); env, symlinks, demands, rules
+           (maps: by name); mounts (by path); layers and remove (how the file composes). `choices`
+           are the values or members; `later` are values that the format has and this version does
+           not; `low` and `high` bound an int.
     """
 
     kind: str
@@ -130,6 +130,7 @@ SCHEMA: dict[str, Key] = {
     "limits.output": Key("size", None, may_be_none=True),
     "limits.core": Key("size", 0, may_be_none=True),
     "limits.address_space": Key("size", None, may_be_none=True),
+    "limits.cpu_quota": Key("percent", None, low=1, may_be_none=True),
     "limits.enforce": Key("demands", (), ENFORCE),
     "audit.trace": Key("choice", "off", ("off",), ("auto", "notify", "ptrace", "core", "bcc")),
     "audit.denials": _demand("off"),

@@ -17,6 +17,7 @@ from sandbox.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sandbox.policy.refusal_model import Refusal
     from sandbox.policy.verdicts import Verdict
 
 _NEEDED = ("execve", "write", "exit_group")  # without them nothing starts, speaks or ends
@@ -44,9 +45,11 @@ class CompiledFilter:
     """A seccomp program for one architecture.
 
     Shape: `recorded` is the program whose refusals are put to the supervisor, with the errno beside
-           the action; `code` gives the same answers by itself; `allowed` has the calls that some arguments pass; `known` is the size of the call table;
-           `proof_nr` is a harmless call (made with -1, then zeros) that this filter answers with
-           `proof_errno` and the kernel never would; -1 and 0 where there is none.
+           the action; `code` gives the same answers by itself; `allowed` has the calls that some
+           arguments pass; `known` is the size of the call table; `proof_nr` is a harmless call
+           (made with -1, then zeros) that this filter answers with `proof_errno` and the kernel
+           never would; -1 and 0 where there is none; `refusals` are the lines of the policy that
+           refuse calls.
     """
 
     arch: str
@@ -55,6 +58,7 @@ class CompiledFilter:
     known: int
     proof_nr: int
     proof_errno: int
+    refusals: tuple[Refusal, ...] = ()
 
     @property
     def code(self) -> bytes:
@@ -88,6 +92,7 @@ def compile_filter(policy: SyscallPolicy, arch: str) -> CompiledFilter:
         compiled.recorded,
         compiled.allowed,
         (compiled.known, compiled.proof_nr, compiled.proof_errno),
+        compiled.refusals,
     )
     return compiled
 
@@ -103,7 +108,8 @@ def compile_uncached(policy: SyscallPolicy, arch: str) -> CompiledFilter:
             code="policy.filter",
             arch=arch,
         )
-    from sandbox.policy import filter_check, filter_program
+    from sandbox.policy import call_sets, filter_check, filter_program
+    from sandbox.policy.refusals import refusals
 
     verdicts = resolve_calls(policy, arch)
     for name in _NEEDED:
@@ -126,6 +132,7 @@ def compile_uncached(policy: SyscallPolicy, arch: str) -> CompiledFilter:
         known=len(verdicts),
         proof_nr=calltable.call_numbers(arch)[proof] if proof else -1,
         proof_errno=proof_errno,
+        refusals=refusals(policy, verdicts, call_sets.load_sets()),
     )
 
 

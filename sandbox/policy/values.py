@@ -14,6 +14,7 @@ _SLOTS = {
 }
 SIZE_FORM = "a size such as 64M, 2G or 0"
 DURATION_FORM = "a duration such as 500ms, 60s, 2m or 1h"
+PERCENT_FORM = "percent of one processor such as 50% or 150%"
 PATH_FORM = "an absolute path, or one that starts with ${HOME}, ${CWD}, ${TMP} or ${RUNTIME_DIR}"
 _MAX = (1 << 63) - 1  # the kernel's loff_t and our own i64 results
 
@@ -47,6 +48,12 @@ def parse_count(text: str) -> int | None:
     """Return the number that `text` means, or None."""
     number = _number(text)
     return number if number is not None and number < 1 << 31 else None
+
+
+def parse_percent(text: str) -> int | None:
+    """Return the percent of one processor that `text` means (the sign is needed), or None."""
+    number = _number(text[:-1]) if text.endswith("%") else None
+    return number if number is not None and number < 1 << 20 else None
 
 
 def is_env_name(name: str) -> bool:

@@ -12,7 +12,7 @@ import os
 import time
 
 from sandbox.errors import HostError, SetupError
-from sandbox.host.cgroup import CPU, FILES, MEMORY, PIDS, SHARE, SWAP
+from sandbox.host.cgroup import CPU, FILES, MEMORY, PIDS, QUOTA, SHARE, SWAP
 from sandbox.host.paths import runtime_dir
 from sandbox.plan.model import Stage, Supervise
 from sandbox.run.journal import is_alive, locked, process_key
@@ -22,11 +22,81 @@ if TYPE_CHECKING:
     from typing import Self
 
     from sandbox.host.cgroup import Hierarchy
+    from sandbox.plan.entry import GroupStep
 
 _FOLDER = "groups"
 _REMOVE_S = 2.0  # the kernel lets go of a killed process a moment after its namespace is gone
 _PEAKS = {1: "memory.max_usage_in_bytes", 2: "memory.peak"}
+_PERIOD_US = 100_000  # of a quota: the kernel's own default
 _OOM = {1: "memory.oom_control", 2: "memory.events"}
+
+# A file that older kernels lack; what it would do is also done otherwise.
+_ABSENT = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP})
+# v1 takes no quota above that of a group further up, which then holds all of it.
+_WITHIN = frozenset({errno.EINVAL})
+_NONE: frozenset[int] = frozenset()
+
+
+def settings(
+    hierarchy: Hierarchy, limits: dict[Supervise, int]
+) -> list[tuple[str, str, frozenset[int]]]:
+    """Return file and value of each limit, in the kernel's order, and errnos that do not matter."""
+    version, resources = hierarchy.version, hierarchy.resources
+    memory = limits.get(Supervise.GROUP_MEMORY_BYTES, 0)
+    swap = limits.get(Supervise.GROUP_SWAP_BYTES, 0)
+    if version == 1:
+        swap += memory  # v1 bounds the sum of both
+    quota_us = limits.get(Supervise.GROUP_CPU_PERCENT, 0) * _PERIOD_US // 100
+    values = {MEMORY: memory, SWAP: swap, PIDS: limits.get(Supervise.GROUP_PIDS, 0)}
+    found = [
+        (FILES[version, resource], str(values[resource]), _NONE)
+        for resource in (MEMORY, SWAP, PIDS)
+        if resource in resources
+    ]
+    if version == 2 and MEMORY in resources:
+        found.append(("memory.oom.group", "1", _ABSENT))
+    if QUOTA in resources and version == 2:
+        found.append((FILES[version, QUOTA], f"{quota_us} {_PERIOD_US}", _NONE))
+    elif QUOTA in resources:
+        found.append(("cpu.cfs_period_us", str(_PERIOD_US), _NONE))
+        found.append((FILES[version, QUOTA], str(quota_us), _WITHIN))
+    return found
+
+
+def group_steps(
+    hierarchies: tuple[Hierarchy, ...], limits: tuple[tuple[Supervise, int], ...]
+) -> tuple[GroupStep, ...]:
+    """Return what RunGroup does as steps of a cache entry, for the launcher to do.
+
+    Errors: StateError where the directory of journals cannot be made.
+    """
+    from sandbox.plan.entry import GroupLeafFlag, GroupStep, GroupStepKind, GroupWriteFlag
+
+    if not hierarchies:
+        return ()
+    of_resource = {
+        MEMORY: GroupLeafFlag.MEMORY,
+        PIDS: GroupLeafFlag.PIDS,
+        CPU: GroupLeafFlag.CPU,
+        QUOTA: GroupLeafFlag.QUOTA,
+    }
+    of_errnos = {
+        _NONE: 0,
+        _ABSENT: int(GroupWriteFlag.OPTIONAL),
+        _WITHIN: int(GroupWriteFlag.WITHIN),
+    }
+    steps = [GroupStep(GroupStepKind.FOLDER, os.fsencode(runtime_dir(_FOLDER)))]
+    for item in hierarchies:
+        flags = GroupLeafFlag.V2 if item.version == 2 else GroupLeafFlag(0)
+        for resource in item.resources:
+            flags |= of_resource.get(resource, GroupLeafFlag(0))
+        if item.resources == {SHARE}:
+            flags |= GroupLeafFlag.SHARE_ONLY
+        steps.append(GroupStep(GroupStepKind.LEAF, os.fsencode(item.place), flags=int(flags)))
+        for name, value, tolerated in settings(item, dict(limits)):
+            write = (name.encode(), value.encode(), of_errnos[tolerated])
+            steps.append(GroupStep(GroupStepKind.WRITE, *write))
+    return tuple(steps)
 
 
 class RunGroup:
@@ -72,10 +142,8 @@ class RunGroup:
     def _make(self, path: str, hierarchy: Hierarchy) -> None:
         try:
             os.mkdir(path, 0o755)
-            for name, value in self._settings(hierarchy):
-                _write(f"{path}/{name}", value)
-            if hierarchy.version == 2 and MEMORY in hierarchy.resources:
-                _write_if_present(f"{path}/memory.oom.group", "1")
+            for name, value, tolerated in settings(hierarchy, self._limits):
+                _write_tolerant(f"{path}/{name}", value, tolerated)
             self._joins.append(os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
         except OSError as error:
             raise HostError(
@@ -84,19 +152,6 @@ class RunGroup:
                 code="host.group",
                 path=path,
             ) from error
-
-    def _settings(self, hierarchy: Hierarchy) -> list[tuple[str, str]]:
-        """Return file and value of each limit, in the order in which the kernel takes them."""
-        memory = self._limits.get(Supervise.GROUP_MEMORY_BYTES, 0)
-        swap = self._limits.get(Supervise.GROUP_SWAP_BYTES, 0)
-        if hierarchy.version == 1:
-            swap += memory  # v1 bounds the sum of both
-        values = {MEMORY: memory, SWAP: swap, PIDS: self._limits.get(Supervise.GROUP_PIDS, 0)}
-        return [
-            (FILES[hierarchy.version, resource], str(values[resource]))
-            for resource in (MEMORY, SWAP, PIDS)
-            if resource in hierarchy.resources
-        ]
 
     @property
     def is_on(self) -> bool:
@@ -151,16 +206,24 @@ class RunGroup:
         found = self._find(MEMORY)
         return _field(_read(f"{found[0]}/{_OOM[found[1]]}"), "oom_kill") if found is not None else 0
 
-    def was_pids_hit(self) -> bool:
-        """Say whether a fork was refused for the group's sake."""
-        found = self._find(PIDS)
-        return found is not None and _field(_read(f"{found[0]}/pids.events"), "max") > 0
+    def hits(self) -> frozenset[str]:
+        """Return the limits that the kernel enforced: killed, refused a fork, or held back."""
+        found = {"memory"} if self.oom_kills() else set()
+        if self._counted(PIDS, "pids.events", "max"):
+            found.add("pids")
+        if self._counted(QUOTA, "cpu.stat", "nr_throttled"):
+            found.add("cpu_quota")
+        return frozenset(found)
+
+    def _counted(self, resource: str, file: str, name: str) -> bool:
+        found = self._find(resource)
+        return found is not None and _field(_read(f"{found[0]}/{file}"), name) > 0
 
     def kill(self) -> None:
         """Kill every process of the group at once, where the kernel can (v2, Linux 5.14)."""
         for path, hierarchy in self._leaves.items():
             if hierarchy.version == 2:
-                _write_if_present(f"{path}/cgroup.kill", "1")
+                _write_tolerant(f"{path}/cgroup.kill", "1", _ABSENT)
 
 
 def _write(path: str, value: str) -> None:
@@ -171,12 +234,11 @@ def _write(path: str, value: str) -> None:
         os.close(fd)
 
 
-def _write_if_present(path: str, value: str) -> None:
-    """Write to a file that older kernels lack; what it would do is also done otherwise."""
+def _write_tolerant(path: str, value: str, tolerated: frozenset[int]) -> None:
     try:
         _write(path, value)
     except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP):
+        if error.errno not in tolerated:
             raise
 
 

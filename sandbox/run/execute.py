@@ -83,11 +83,12 @@ def _extra_mounts(
         from sandbox.run.gitconfig import gitconfig_mounts
 
         mounts += gitconfig_mounts(slots[Slot.HOME], sandbox_home(plan))
-    if plan.protect:
+    if plan.namespaces:
         from sandbox.policy.settle import guards
-        from sandbox.run.protect import plan_protection
+        from sandbox.run.protect import own_protections, plan_protection
 
-        found = plan_protection(guards(plan, slots))
+        protect = plan.protect + own_protections(plan, slots)
+        found = plan_protection(guards(replace(plan, protect=protect), slots))
         mounts += found.mounts
         placeholders = found.placeholders
         notes = tuple(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sandbox.host.observe import Facts
+    from sandbox.plan.entry import GroupStep
     from sandbox.plan.model import Plan
     from sandbox.run.request import Prepared
 
@@ -62,10 +63,10 @@ def obstacle(prepared: Prepared, facts: Facts) -> str:
         return "the caller's real and effective ids differ"
     if len(plan.id_maps) > _SINGLE_MAPS and not prepared.host.is_privileged:
         return "its ids are mapped by newuidmap and newgidmap"
-    if prepared.host.hierarchies:
-        return "it runs in a control group of its own"
     if _needs_state(plan):
         return "it needs a directory of its own on disk"
+    if any(flag.key == "env" and "=" in flag.value for flag in prepared.request.flags):
+        return "its options hold a value of the environment, which may be a secret"
     if facts.gap:
         return facts.gap
     if not is_settled(facts):
@@ -77,7 +78,7 @@ def _needs_state(plan: Plan) -> bool:
     places = [plan.root_source, plan.root_upper, *(rule.value for rule in plan.env)]
     for op in plan.mounts:
         places += (op.target, op.source, op.upper)
-    return any(place is not None and place.slot is Slot.STATE for place in places)
+    return Slot.STATE in {place.slot for place in places if place is not None}
 
 
 def keep(prepared: Prepared, facts: Facts, words: Iterable[bytes]) -> bool:
@@ -110,11 +111,20 @@ def keep(prepared: Prepared, facts: Facts, words: Iterable[bytes]) -> bool:
                 invocation=template,
                 notes=prepared.notes,
                 placeholders=prepared.placeholders,
+                groups=_group_steps(prepared),
             )
         )
         return cache.store(directory(), entry_name(key), blob)
     except (SandboxError, OSError):
         return False
+
+
+def _group_steps(prepared: Prepared) -> tuple[GroupStep, ...]:
+    if not prepared.host.hierarchies:
+        return ()
+    from sandbox.run.cgroup import group_steps  # only where control groups are delegated
+
+    return group_steps(prepared.host.hierarchies, prepared.plan.supervise)
 
 
 def _see_program() -> None:

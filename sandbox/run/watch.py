@@ -52,14 +52,7 @@ class Watch:
 
     def hits(self) -> frozenset[str]:
         """Return the limits that the kernel enforced in the group, read after the end."""
-        if self._group is None:
-            return frozenset()
-        found = set()
-        if self._group.oom_kills():
-            found.add("memory")
-        if self._group.was_pids_hit():
-            found.add("pids")
-        return frozenset(found)
+        return self._group.hits() if self._group is not None else frozenset()
 
     def peak_bytes(self) -> int | None:
         """Return the highest use of memory that was seen; None where nobody looked."""

@@ -11,11 +11,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support import bombs
 from support.groups import ENTER, V1, delegated_v1, delegated_v2, leaves, own_place
 from support.user import User
 
@@ -24,25 +26,6 @@ pytestmark = [pytest.mark.as_root, pytest.mark.leaks_nothing]
 Result = dict[str, Any]
 Exec = Callable[..., tuple[Result, bytes]]
 
-MEMORY_BOMB = """
-import os, time
-for _ in range(6):
-    if os.fork() == 0:
-        held = bytearray(os.urandom(1 << 20)) * 40
-        time.sleep(30)
-time.sleep(30)
-"""
-FORK_BOMB = """
-import os, time
-made = 0
-try:
-    for _ in range(100):
-        if os.fork() == 0:
-            time.sleep(30)
-        made += 1
-except BlockingIOError:
-    print(made)
-"""
 SPINNERS = "while :; do :; done & while :; do :; done & wait"
 
 
@@ -117,7 +100,7 @@ def test_a_memory_bomb_is_killed_and_the_host_responds(run: Exec) -> None:
         ["sh", "-c", "i=0; while [ $i -lt 20 ]; do sleep 0.02; i=$((i+1)); done"]
     ) as other:
         started = time.monotonic()
-        result, _out = run("--limit", "memory=100M", "python3", "-c", MEMORY_BOMB)
+        result, _out = run("--limit", "memory=100M", "python3", "-c", bombs.MEMORY)
         assert other.wait(timeout=20) == 0
     assert (result["reason"], result["limits"]["memory"]["hit"]) == ("oom", True)
     assert result["usage"]["memory_peak_bytes"] <= 100 << 20
@@ -133,7 +116,7 @@ def test_a_bomb_below_a_shell_is_an_oom_too(run: Exec) -> None:
 
 def test_a_fork_bomb_is_stopped(run: Exec) -> None:
     """fork fails at the limit of the group, and the result says that it was reached."""
-    result, out = run("--limit", "pids=20", "python3", "-c", FORK_BOMB)
+    result, out = run("--limit", "pids=20", "python3", "-c", bombs.FORKS)
     assert 10 <= int(out) < 20
     assert (result["reason"], result["limits"]["pids"]["hit"]) == ("exited", True)
 
@@ -144,6 +127,33 @@ def test_spinners_are_limited_together(run: Exec) -> None:
     assert (result["reason"], result["limits"]["cpu"]["hit"]) == ("limit", True)
     used = result["usage"]["user_ms"] + result["usage"]["sys_ms"]
     assert used < 3500
+
+
+def test_a_quota_slows_spinners_and_the_host_responds(run: Exec) -> None:
+    """20 % of one processor for all: five times as long; who only wakes up meanwhile ends first."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(run, "--limit", "cpu_quota=20%", "python3", "-c", bombs.SPIN)
+        for _ in range(20):
+            time.sleep(0.02)
+        assert not future.done()
+        result, _out = future.result()
+    used_ms = result["usage"]["user_ms"] + result["usage"]["sys_ms"]
+    assert (result["reason"], used_ms >= 600) == ("exited", True)
+    assert result["usage"]["wall_ms"] >= 3 * used_ms
+    limit = result["limits"]["cpu_quota"]
+    assert (limit["requested"], limit["enforced_by"], limit["hit"]) == (20, "cgroup-v1", True)
+    assert result["effective"]["limits.cpu_quota"]["got"] == "on"
+
+
+def test_a_quota_above_that_of_the_caller_is_held_by_it(run: Exec, groups: list[str]) -> None:
+    """v1 refuses more than a group further up has, which then slows all of it."""
+    (place,) = [path for path in groups if Path(path, "cpu.cfs_quota_us").exists()]
+    Path(place, "cpu.cfs_quota_us").write_text("30000", encoding="ascii")
+    result, _out = run("--limit", "cpu_quota=150%", "python3", "-c", bombs.SPIN)
+    used_ms = result["usage"]["user_ms"] + result["usage"]["sys_ms"]
+    assert (result["reason"], used_ms >= 600) == ("exited", True)
+    assert result["limits"]["cpu_quota"]["enforced_by"] == "cgroup-v1"
+    assert result["usage"]["wall_ms"] >= 2 * used_ms
 
 
 def test_a_timeout_ends_the_tree(run: Exec) -> None:

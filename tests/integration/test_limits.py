@@ -11,33 +11,13 @@ from typing import Any
 
 import pytest
 
+from support import bombs
 from support.need import need_program
 from support.user import User
 
 Run = Callable[..., CompletedProcess[bytes]]
 Result = dict[str, Any]
 ResultOf = Callable[..., tuple[Result, bytes]]
-
-HOLD_MEMORY = """
-import os, time
-for _ in range(6):
-    if os.fork() == 0:
-        held = bytearray(os.urandom(1 << 20)) * 40
-        time.sleep(60)
-time.sleep(60)
-"""
-
-FORK_MANY = """
-import os, time
-made = 0
-try:
-    for _ in range(200):
-        if os.fork() == 0:
-            time.sleep(60)
-        made += 1
-except BlockingIOError:
-    print(made)
-"""
 
 
 LEAK = """
@@ -96,8 +76,7 @@ def test_memory_of_one_process_is_limited_under_strict(sandbox_run: Run) -> None
 
 def test_memory_of_the_tree_is_watched(result_of: ResultOf) -> None:
     """Many small processes together go over the limit, and are ended: reason oom."""
-    script = HOLD_MEMORY
-    result, _out = result_of("--limit", "memory=150M", "python3", "-c", script)
+    result, _out = result_of("--limit", "memory=150M", "python3", "-c", bombs.MEMORY)
     assert (result["reason"], result["ended_by"]) == ("oom", "sandbox")
     assert result["limits"]["memory"]["hit"] is True
 
@@ -126,8 +105,7 @@ def test_address_space_is_limited_only_where_asked(sandbox_run: Run) -> None:
 
 def test_processes_are_limited(sandbox_run: Run) -> None:
     """Past the limit fork fails with EAGAIN, in this sandbox only."""
-    script = FORK_MANY
-    done = sandbox_run("exec", "--limit", "pids=20", "python3", "-c", script)
+    done = sandbox_run("exec", "--limit", "pids=20", "python3", "-c", bombs.FORKS)
     assert 10 <= int(done.stdout) < 20
 
 
@@ -146,6 +124,22 @@ def test_cpu_time_is_limited(result_of: ResultOf) -> None:
     assert (result["reason"], result["limits"]["cpu"]["hit"]) == ("limit", True)
 
 
+def test_a_quota_without_a_group_is_the_lowest_priority(result_of: ResultOf) -> None:
+    """Nothing can hold it, and the result says so; all other processes come first."""
+    result, output = result_of("--limit", "cpu_quota=20%", "nice")
+    assert output == b"19\n"
+    assert result["limits"]["cpu_quota"] == {
+        "requested": 20,
+        "enforced_by": "none",
+        "scope": "tree",
+        "hit": False,
+    }
+    effective = result["effective"]["limits.cpu_quota"]
+    assert (effective["got"], "lowest priority" in effective["note"]) == ("off", True)
+    refused, output = result_of("--policy", "strict", "--limit", "cpu_quota=20%", "nice")
+    assert (refused["shell"], output) == (125, b"")
+
+
 def test_a_tmpfs_is_full_at_its_size(sandbox_run: Run) -> None:
     """ENOSPC inside, and nothing outside is touched."""
     script = "head -c 100M /dev/zero > /tmp/big; ls -l /tmp/big | cut -d' ' -f5"
@@ -156,7 +150,10 @@ def test_a_tmpfs_is_full_at_its_size(sandbox_run: Run) -> None:
     assert int(done.stdout) <= 64 << 20
 
 
-@pytest.mark.parametrize("text", ["memory=lots", "nonsense=1", "memory=-1", "pids=0x", "cpu=1"])
+@pytest.mark.parametrize(
+    "text",
+    ["memory=lots", "nonsense=1", "memory=-1", "pids=0x", "cpu=1", "cpu_quota=50", "cpu_quota=0%"],
+)
 def test_a_limit_that_means_nothing_is_an_error(text: str, sandbox_run: Run) -> None:
     """The flag is named, and what would be right."""
     done = sandbox_run("exec", "--limit", text, "true")

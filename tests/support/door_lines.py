@@ -8,7 +8,9 @@ from support.doors import Line
 
 _S = ("exec", "--policy", "strict")
 _CLOSED = 'exec "$@" '
-_SIGNALLED = '"$@" & sleep 0.7; kill -{} $!; wait $!; exit $?'
+# the signal comes when the command is known to run
+_SIGNALLED = '"$@" >out & until [ -s out ]; do sleep 0.05; done; kill -{} $!; wait $!; exit $?'
+_SLEEPS = (*_S, "sh", "-c", "echo up; exec sleep 20")
 _NO_LOCALE = {"LC_X": "1", "TERM": "dumb"}
 
 CHOSEN = (
@@ -28,10 +30,10 @@ CHOSEN = (
     Line((*_S, "--timeout=300ms", "sh", "-c", "trap 'exit 3' TERM; sleep 20 & wait")),
     Line((*_S, "--limit", "output=10K", "yes")),
     Line((*_S, "--limit", "file_size=4K", "sh", "-c", "yes | head -c 100000 >big; echo $?")),
-    Line((*_S, "--limit", "memory=40M", "--", "sh", "-c", "head -c 200M /dev/zero | tail -c 199M")),
-    Line((*_S, "sleep", "5"), script=_SIGNALLED.format("TERM")),
-    Line((*_S, "sleep", "5"), script=_SIGNALLED.format("INT")),
-    Line((*_S, "sleep", "5"), script=_SIGNALLED.format("HUP")),
+    Line((*_S, "--limit", "memory=40M", "--", "tail", "-c", "300M", "/dev/zero")),
+    Line(_SLEEPS, script=_SIGNALLED.format("TERM")),
+    Line(_SLEEPS, script=_SIGNALLED.format("INT")),
+    Line(_SLEEPS, script=_SIGNALLED.format("HUP")),
     # what the command gets
     Line((*_S, "cat"), stdin=b"input\n" * 1000),
     Line((*_S, "sh", "-c", "echo out; echo err >&2")),

@@ -33,7 +33,7 @@ DEMANDS = ("require", "prefer", "off")
 ACTIONS = ("errno:EPERM", "errno:ENOSYS", "kill", "errno:EACCES")
 BASES = ("@tiny-2026.11", "@strict-2026.11", "@default-2026.11")
 ENV = ("TERM", "LC_*", "LC_ALL", "L*", "PATH", "CARGO_HOME")
-LIMITS = {"wall": "ms", "memory": "bytes", "pids": "count", "output": "bytes", "open_files": "n"}
+LIMITS = ("wall", "memory", "pids", "output", "open_files", "cpu_quota")
 
 # scalars of every kind: key → values, tightest first where they have an order
 SCALARS: dict[str, tuple[Any, ...]] = {

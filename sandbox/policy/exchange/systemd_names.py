@@ -62,7 +62,7 @@ ALWAYS = words(
 # Keys that restrict and have no counterpart: a policy without them allows more.
 RESTRICTING = words(
     """
-    AllowedCPUs AllowedMemoryNodes AppArmorProfile BPFProgram CPUQuota DeviceAllow
+    AllowedCPUs AllowedMemoryNodes AppArmorProfile BPFProgram DeviceAllow
     DevicePolicy ExecPaths ExtensionImages IOReadBandwidthMax IOWriteBandwidthMax
     IPAddressAllow IPAddressDeny IPIngressFilterPath LimitAS LimitDATA LimitLOCKS LimitMEMLOCK
     LimitMSGQUEUE LimitNICE LimitRSS LimitRTPRIO LimitRTTIME LimitSIGPENDING LimitSTACK

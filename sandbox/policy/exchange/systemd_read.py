@@ -6,6 +6,7 @@ calls are carried over as they are, and of the files the report says what is not
 
 from __future__ import annotations
 
+from sandbox.policy import values
 from sandbox.policy.exchange import systemd_names as names
 from sandbox.policy.exchange.report import ALIKE, LOOSER, TIGHTER, Report
 from sandbox.policy.exchange.systemd_calls import Calls
@@ -73,16 +74,19 @@ def _limit(
         name, found = _COUNTS[key], int(last) if last.isascii() and last.isdigit() else None
     elif key in _SPANS:
         name, found = _SPANS[key], names.span_ms(last)
+    elif key == "CPUQuota":
+        name, found = "cpu_quota", _percent(last, report)
     else:
         return False
     if last == "infinity":
         return True
-    if last.endswith("%"):
+    if last.endswith("%") and name != "cpu_quota":
         report.add(key, LOOSER, "a share of the machine has no counterpart")
         return True
     if found is None or (found >= 1 << 31 and key in _COUNTS):
         raise unit.error(line, f"{key}: no such amount: {quote(value[:40])}")
-    amount: Any = f"{found}ms" if key in _SPANS else found
+    sign = "ms" if key in _SPANS else "%" if key == "CPUQuota" else ""
+    amount: Any = f"{found}{sign}" if sign else found
     if name == "open_files" and found < 8:
         report.add(key, LOOSER, "8 is the least that a command can start with")
         amount = 8
@@ -90,6 +94,20 @@ def _limit(
         amount = min(amount, limits[name])
     limits[name] = amount
     return True
+
+
+def _percent(text: str, report: Report) -> int | None:
+    """Return percent of one processor; systemd counts in hundredths of them, and never 0."""
+    whole, dot, part = text.removesuffix("%").partition(".")
+    is_part = part.isascii() and part.isdigit() and len(part) <= 2
+    found = values.parse_percent(f"{whole}%") if text.endswith("%") else None
+    if found is None or (dot and not is_part) or not (found or part.strip("0")):
+        return None
+    if not found:
+        report.add("CPUQuota", LOOSER, "1% is the least")
+    elif part.strip("0"):
+        report.add("CPUQuota", TIGHTER, "whole percents only")
+    return max(found, 1)
 
 
 def _other(line: int, key: str, value: str, report: Report) -> None:

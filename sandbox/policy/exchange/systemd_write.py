@@ -250,6 +250,8 @@ def _limits(policy: Policy, report: Report) -> list[str]:
         value = getattr(limits, field)
         if value is not None:
             lines.append(f"{key}={value}")
+    if limits.cpu_quota_percent is not None:
+        lines.append(f"CPUQuota={limits.cpu_quota_percent}%")
     if limits.output_bytes is not None:
         report.add("limits.output", LOOSER, "what a service writes is not bounded")
     return lines

@@ -13,6 +13,7 @@ from sandbox.host.cgroup import (
     CPU,
     MEMORY,
     PIDS,
+    QUOTA,
     SWAP,
     Hierarchy,
     Mount,
@@ -134,6 +135,21 @@ def test_one_directory_serves_two_controllers(proc: Proc, tmp_path: Path) -> Non
     mounts = "1 2 0:3 / {}/both rw - cgroup cgroup rw,pids,memory\n"
     found = find_hierarchies(ALL, *proc(mounts, "3:memory,pids:/a\n"), accept)
     assert [item.resources for item in found[0]] == [frozenset({MEMORY, SWAP, PIDS})]
+
+
+def test_a_quota_needs_the_controller_cpu(proc: Proc, tmp_path: Path) -> None:
+    """v2 counts time in every group, but holds it back only where cpu was handed down."""
+    make_group(tmp_path / "mine", "memory\n")
+    make_group(tmp_path / "cpu" / "a")
+    mounts = "1 2 0:3 / {} rw - cgroup2 cgroup2 rw\n"
+    need = frozenset({CPU, QUOTA})
+    alone = find_hierarchies(need, *proc(mounts, "0::/mine\n"), accept)
+    assert (held(alone), bool(alone[1])) == ({CPU: "cgroup-v2"}, True)
+    both = find_hierarchies(need, *proc(mounts + v1_lines("cpu"), "0::/mine\n1:cpu:/a\n"), accept)
+    assert held(both) == {CPU: "cgroup-v2", QUOTA: "cgroup-v1"}
+    (tmp_path / "mine" / "cgroup.subtree_control").write_text("cpu\n", encoding="ascii")
+    v2 = find_hierarchies(need, *proc(mounts, "0::/mine\n"), accept)
+    assert held(v2) == dict.fromkeys(need, "cgroup-v2")
 
 
 def test_swap_goes_with_memory_alone(proc: Proc, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from enum import IntEnum, IntFlag
 import pytest
 
 from sandbox._core import ffi, lib
-from sandbox.plan import encode, model
+from sandbox.plan import encode, entry, model
 
 # fmt: off
 SECTIONS = [
@@ -30,6 +30,9 @@ ENUMS: tuple[tuple[type[IntEnum | IntFlag], str], ...] = (
     (model.ProtectKind, "SBX_PROTECT_"),
     (model.Supervise, "SBX_SUPERVISE_"),
     (model.Stage, "SBX_STAGE_"),
+    (entry.GroupStepKind, "SBX_GROUP_"),
+    (entry.GroupLeafFlag, "SBX_GROUP_"),
+    (entry.GroupWriteFlag, "SBX_GROUP_"),
 )
 
 

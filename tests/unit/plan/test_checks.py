@@ -15,6 +15,7 @@ from sandbox.plan.model import (
     PlanFlag,
     RootKind,
     SlotPath,
+    Supervise,
 )
 from sandbox.record import replace
 from support import plans
@@ -50,3 +51,9 @@ def test_a_plan_without_namespaces_is_accepted() -> None:
 def test_what_needs_a_namespace_is_refused(name: str) -> None:
     """Nothing that would silently have no effect."""
     assert check(WRONG[name]) == 22
+
+
+def test_every_limit_of_the_supervisor_is_known() -> None:
+    """A key that the model has and the checker lacks would fail each run that has the limit."""
+    assert check(replace(BARE, supervise=tuple((key, 1) for key in Supervise))) == 0
+    assert check(replace(BARE, flags=BARE.flags | PlanFlag.LOW_PRIORITY)) == 0

@@ -16,6 +16,9 @@ from sandbox.plan.entry import (
     Entry,
     Fact,
     FactKind,
+    GroupStep,
+    GroupStepKind,
+    GroupWriteFlag,
     Probe,
     checksum,
     decode_entry,
@@ -49,7 +52,13 @@ ENTRY = Entry(
     invocation=TEMPLATE,
     notes=("a note", "caf\xe9 \udcff"),
     placeholders=((b"/in", b"/host"),),
+    groups=(
+        GroupStep(GroupStepKind.FOLDER, b"/run/groups"),
+        GroupStep(GroupStepKind.LEAF, b"/sys/fs/cgroup/mine", flags=0x1F),
+        GroupStep(GroupStepKind.WRITE, b"memory.oom.group", b"1", GroupWriteFlag.OPTIONAL),
+    ),
 )
+FOLDER, LEAF, WRITE = ENTRY.groups
 
 
 def errno_of(blob: bytes) -> int:
@@ -105,6 +114,18 @@ def test_every_truncation_is_noticed() -> None:
         {"invocation": b""},
         {"invocation": PLAN},
         {"notes": ("",)},
+        {"groups": (LEAF, WRITE)},
+        {"groups": (FOLDER, FOLDER)},
+        {"groups": (FOLDER, WRITE)},
+        {"groups": (FOLDER, *(LEAF,) * 9)},
+        {"groups": (replace(FOLDER, text=b"run"),)},
+        {"groups": (replace(FOLDER, flags=1),)},
+        {"groups": (FOLDER, replace(LEAF, text=b"mine"))},
+        {"groups": (FOLDER, replace(LEAF, flags=0x40))},
+        {"groups": (FOLDER, replace(LEAF, value=b"1"))},
+        {"groups": (FOLDER, LEAF, replace(WRITE, value=b""))},
+        {"groups": (FOLDER, LEAF, replace(WRITE, text=b"../cgroup.procs"))},
+        {"groups": (FOLDER, LEAF, replace(WRITE, flags=4))},
     ],
     ids=str,
 )

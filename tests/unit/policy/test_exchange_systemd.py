@@ -103,7 +103,8 @@ def test_line_has_systemds_meaning(line: str, name: str, expected: str) -> None:
     ("line", "what"),
     [
         ("IPAddressDeny=any", "IPAddressDeny="),
-        ("CPUQuota=20%", "CPUQuota="),
+        ("AllowedCPUs=0", "AllowedCPUs="),
+        ("CPUQuota=0.5%", "CPUQuota"),
         ("MemoryMax=20%", "MemoryMax"),
         ("LimitSTACK=8M", "LimitSTACK="),
         ("NewThing=yes", "line 1: NewThing=yes"),
@@ -121,6 +122,9 @@ def test_restriction_without_counterpart_is_looser(line: str, what: str) -> None
         "no equals sign",
         "MemoryMax=much",
         "TasksMax=-3",
+        "CPUQuota=0%",
+        "CPUQuota=half",
+        "CPUQuota=1.2.3%",
         "RestrictAddressFamilies=AF_NONSENSE",
         "SystemCallErrorNumber=ENONSENSE",
         "PrivateNetwork=perhaps",
@@ -133,6 +137,19 @@ def test_wrong_line_is_refused_with_its_number(text: str) -> None:
     """The message names file and line."""
     with pytest.raises(PolicyError, match=r"^x\.service:2: "):
         imported(f"[Service]\n{text}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("20%", 20), ("150%", 150), ("12.5%", 12), ("infinity", None)]
+)
+def test_quota_is_carried_over(text: str, expected: int | None) -> None:
+    """Whole percents of one processor, in and out; a fraction is cut, and named as tighter."""
+    result, policy = imported(f"CPUQuota={text}")
+    assert policy.limits.cpu_quota_percent == expected
+    named = [loss.effect for loss in result.losses if loss.what == "CPUQuota"]
+    assert named == ([TIGHTER] if "." in text else [])
+    lines = export_text(policy, "systemd", "x86_64").text.splitlines()
+    assert (f"CPUQuota={expected}%" in lines) == (expected is not None)
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from sandbox.errors import HostError
+from sandbox.errors import HostError, PolicyError
 from sandbox.host.cgroup import Hierarchy
 from sandbox.host.facts import Host
 from sandbox.host.idmap import Range, SubIds
-from sandbox.plan.model import IdKind, Supervise
+from sandbox.plan.model import IdKind, PlanFlag, Supervise
 from sandbox.policy.compile import compile_plan, needed_features
 from sandbox.policy.limits import (
     RLIMIT_AS,
@@ -84,6 +84,49 @@ def test_a_required_sum_refuses_and_names_the_line(
     assert "test.toml:3" in caught.value.message
     assert "--print-delegation" in str(caught.value.hint)
     compile_limits(policy, held_by(host, *ALL, version=1))
+
+
+def test_a_quota_is_held_by_a_group_or_not_at_all(host: Host, policy_of: PolicyOf) -> None:
+    """With a group the kernel holds it; without one it is a gap, and the priority the lowest."""
+    policy = policy_of('limits.cpu_quota = "50%"')
+    assert group_needs(policy.limits) == {"cpu_quota", "share"}
+    with_group = compile_limits(policy, held_by(host, "cpu_quota"))
+    assert (Supervise.GROUP_CPU_PERCENT, 50) in with_group.supervise
+    assert not with_group.is_low_priority
+    note = {note.name: note for note in with_group.notes}["cpu_quota"]
+    assert (note.requested, note.enforced_by, note.scope) == (50, "cgroup-v2", "tree")
+    without = compile_limits(policy, host)
+    assert without.is_low_priority
+    gap = {item.name: item for item in without.effective}["limits.cpu_quota"]
+    assert (gap.got, gap.is_gap, "lowest priority" in str(gap.note)) == ("off", True, True)
+    assert {note.name: note.enforced_by for note in without.notes}["cpu_quota"] == "none"
+
+
+def test_a_required_quota_refuses_without_a_group(host: Host, policy_of: PolicyOf) -> None:
+    """No silent weakening; switched off it is nobody's, and the priority stays."""
+    text = 'limits.cpu_quota = "50%"\nlimits.enforce = {{ cpu_quota = "{}" }}'
+    with pytest.raises(HostError, match=r"cpu_quota is required .*test\.toml:4"):
+        compile_limits(policy_of(text.format("require")), host)
+    unheld = compile_limits(policy_of(text.format("off")), held_by(host, "cpu_quota"))
+    assert (unheld.is_low_priority, dict(unheld.supervise).get(Supervise.GROUP_CPU_PERCENT)) == (
+        False,
+        None,
+    )
+
+
+@pytest.mark.usefixtures("fake_filter")
+def test_an_unheld_quota_is_told_in_the_plan(host: Host, policy_of: PolicyOf) -> None:
+    """The child lowers its own priority, since the plan says so."""
+    policy = policy_of('limits.cpu_quota = "150%"')
+    assert compile_plan(policy, host).flags & PlanFlag.LOW_PRIORITY
+    assert not compile_plan(policy, held_by(host, "cpu_quota")).flags & PlanFlag.LOW_PRIORITY
+
+
+@pytest.mark.parametrize("text", ["50", '"50"', '"0%"', '"-5%"', '"1.5"', '"99999999%"', "true"])
+def test_a_quota_is_written_in_percent(text: str, policy_of: PolicyOf) -> None:
+    """A bare number could mean processors: the sign is needed."""
+    with pytest.raises(PolicyError, match="percent of one processor"):
+        policy_of(f"limits.cpu_quota = {text}")
 
 
 def test_off_is_held_by_nobody(host: Host, policy_of: PolicyOf) -> None:

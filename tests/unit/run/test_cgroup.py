@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.errors import HostError, SetupError
-from sandbox.host.cgroup import CPU, MEMORY, PIDS, SWAP, Hierarchy
+from sandbox.host.cgroup import CPU, MEMORY, PIDS, QUOTA, SWAP, Hierarchy
 from sandbox.host.paths import runtime_dir
 from sandbox.plan.model import Supervise
 from sandbox.run.cgroup import RunGroup, collect
@@ -18,10 +18,18 @@ LIMITS = (
     (Supervise.GROUP_MEMORY_BYTES, 1000),
     (Supervise.GROUP_SWAP_BYTES, 50),
     (Supervise.GROUP_PIDS, 7),
+    (Supervise.GROUP_CPU_PERCENT, 50),
 )
+V1_QUOTA = ("cpu.cfs_period_us", "cpu.cfs_quota_us")
 FILES = {
-    1: ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "pids.max", "cgroup.procs"),
-    2: ("memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cgroup.procs"),
+    1: (
+        "memory.limit_in_bytes",
+        "memory.memsw.limit_in_bytes",
+        "pids.max",
+        "cgroup.procs",
+        *V1_QUOTA,
+    ),
+    2: ("memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cgroup.procs", "cpu.max"),
 }
 
 
@@ -49,7 +57,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int) -> Hier
 
     monkeypatch.setattr(os, "mkdir", make)
     monkeypatch.setattr(os, "rmdir", remove)
-    return Hierarchy(version, str(tmp_path), frozenset({MEMORY, SWAP, PIDS, CPU}))
+    return Hierarchy(version, str(tmp_path), frozenset({MEMORY, SWAP, PIDS, CPU, QUOTA}))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +65,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int) -> Hier
     [
         (1, {"memory.limit_in_bytes": "1000", "memory.memsw.limit_in_bytes": "1050"}),
         (2, {"memory.max": "1000", "memory.swap.max": "50", "memory.oom.group": "1"}),
+        (1, {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "50000"}),
+        (2, {"cpu.max": "50000 100000"}),
     ],
 )
 def test_limits_are_written_and_the_child_joins(
@@ -80,7 +90,8 @@ def test_counters_are_read_by_version(tmp_path: Path, monkeypatch: pytest.Monkey
     """The files of both versions have other names and units."""
     leaf = tmp_path / "sandbox-ab12"
     with RunGroup((place(tmp_path, monkeypatch, 2),), LIMITS, "ab12") as group:
-        (leaf / "cpu.stat").write_text("usage_usec 1234567\nuser_usec 1\n")
+        assert group.hits() == frozenset()
+        (leaf / "cpu.stat").write_text("usage_usec 1234567\nuser_usec 1\nnr_throttled 3\n")
         (leaf / "memory.events").write_text("low 0\noom 3\noom_kill 2\n")
         (leaf / "memory.peak").write_text("999\n")
         (leaf / "pids.events").write_text("max 1\n")
@@ -88,13 +99,15 @@ def test_counters_are_read_by_version(tmp_path: Path, monkeypatch: pytest.Monkey
         group.kill()
         assert (leaf / "cgroup.kill").read_text() == "1"
         assert (group.cpu_ms(), group.oom_kills()) == (1234, 2)
-        assert (group.memory_peak_bytes(), group.was_pids_hit()) == (999, True)
+        assert group.memory_peak_bytes() == 999
+        assert group.hits() == {"memory", "pids", "cpu_quota"}
     with RunGroup((place(tmp_path, monkeypatch, 1),), LIMITS, "cd34") as group:
         other = tmp_path / "sandbox-cd34"
         (other / "cpuacct.usage").write_text("1234567890\n")
         (other / "memory.oom_control").write_text("oom_kill_disable 0\noom_kill 1\n")
         assert (group.cpu_ms(), group.oom_kills()) == (1234, 1)
-        assert (group.memory_peak_bytes(), group.was_pids_hit()) == (None, False)
+        assert group.memory_peak_bytes() is None
+        assert group.hits() == {"memory"}
 
 
 def test_what_cannot_be_made_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
