@@ -23,40 +23,44 @@
 #define MODE 0444
 #define ROW_MAX (2 * PATH_MAX + 64)
 
-/* The directory of @path; no component of it may be a link. */
-static int parent_open(const char *path, const char **name)
+/* The same for kernels and containers without openat2(2): step by step. */
+static int directory_walk(char *path)
 {
-	char part[NAME_MAX + 1];
 	int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char *rest = path;
+	const char *part;
 
 	if (fd < 0)
 		return -errno;
-	for (;;) {
-		size_t size;
-		int next;
+	while ((part = strtok_r(NULL, "/", &rest))) {
+		int next = openat(fd, part, O_PATH | O_DIRECTORY | O_NOFOLLOW |
+					    O_CLOEXEC);
+		int err = -errno;
 
-		path += strspn(path, "/");
-		size = strcspn(path, "/");
-		if (!path[size])
-			break;
-		if (size > NAME_MAX) {
-			close(fd);
-			return -ENAMETOOLONG;
-		}
-		memcpy(part, path, size);
-		part[size] = '\0';
-		path += size;
-		next = openat(fd, part, O_PATH | O_DIRECTORY | O_NOFOLLOW |
-					O_CLOEXEC);
-		if (next < 0)
-			next = -errno;
 		close(fd);
 		if (next < 0)
-			return next;
+			return err;
 		fd = next;
 	}
-	*name = path;
 	return fd;
+}
+
+/* The directory of @path; no component of it may be a link. */
+static int parent_open(const char *path, const char **name)
+{
+	const char *slash = strrchr(path, '/');
+	size_t size = slash ? (size_t)(slash - path) : 0;
+	char directory[PATH_MAX];
+	int fd;
+
+	if (!slash || size >= sizeof(directory) - 1)
+		return -EINVAL;
+	memcpy(directory, path, size);
+	strcpy(directory + size, size ? "" : "/");
+	*name = slash + 1;
+	fd = sys_openat2(AT_FDCWD, directory, O_PATH | O_DIRECTORY,
+			 SBX_RESOLVE_NO_SYMLINKS);
+	return fd == -ENOSYS || fd == -EPERM ? directory_walk(directory) : fd;
 }
 
 /* Where it exists: another run's placeholder, or by now the real thing. It is
@@ -139,42 +143,40 @@ static const char *journal_name(DIR *list)
 	return NULL;
 }
 
-/* Texts of journals. */
-struct journals {
-	char **texts;
-	size_t count;
-	size_t room;
+/* The text of a journal, in a list. */
+struct journal {
+	struct journal *next;
+	char *text;
 };
 
-static void journals_free(struct journals *journals)
+static void journals_free(struct journal *first)
 {
-	while (journals->count)
-		free(journals->texts[--journals->count]);
-	free(journals->texts);
+	while (first) {
+		struct journal *next = first->next;
+
+		free(first->text);
+		free(first);
+		first = next;
+	}
 }
 
 /* Takes @text over. */
-static int journals_add(struct journals *journals, char *text)
+static int journal_add(struct journal **first, char *text)
 {
-	if (text && journals->count == journals->room) {
-		size_t room = journals->room ? 2 * journals->room : 16;
-		char **texts = realloc(journals->texts, room * sizeof(char *));
+	struct journal *journal = text ? malloc(sizeof(*journal)) : NULL;
 
-		if (texts) {
-			journals->texts = texts;
-			journals->room = room;
-		}
-	}
-	if (!text || journals->count == journals->room) {
+	if (!journal) {
 		free(text);
 		return -ENOMEM;
 	}
-	journals->texts[journals->count++] = text;
+	journal->next = *first;
+	journal->text = text;
+	*first = journal;
 	return 0;
 }
 
-static int journals_read(int folder, struct journals *living,
-			 struct journals *dead)
+static int journals_read(int folder, struct journal **living,
+			 struct journal **dead)
 {
 	DIR *list = folder_list(folder);
 	const char *name;
@@ -185,8 +187,10 @@ static int journals_read(int folder, struct journals *living,
 	while (!err && (name = journal_name(list))) {
 		char *text = sbx_journal_read(folder, name);
 
-		err = journals_add(text && !sbx_journal_is_alive(text) ?
-				   dead : living, text);
+		if (text && !sbx_journal_is_alive(text))
+			err = journal_add(dead, text);
+		else
+			err = journal_add(living, text);
 	}
 	closedir(list);
 	return err;
@@ -209,17 +213,15 @@ static void journals_remove(int folder)
 		closedir(list);
 }
 
-static int is_held(const struct journals *living, const char *path)
+static int is_held(const struct journal *living, const char *path)
 {
-	size_t i;
-
-	for (i = 0; i < living->count; i++)
-		if (names_path(living->texts[i], path))
+	for (; living; living = living->next)
+		if (names_path(living->text, path))
 			return 1;
 	return 0;
 }
 
-static void journal_drop(const struct journals *living, const char *text)
+static void journal_drop(const struct journal *living, const char *text)
 {
 	struct sbx_journal_row row;
 	const char *at = strchr(text, '\n');
@@ -239,22 +241,23 @@ static void journal_drop(const struct journals *living, const char *text)
  */
 static int collect(int folder, const struct sbx_placeholders *mine)
 {
-	struct journals living = { 0 }, dead = { 0 };
+	struct journal *living = NULL, *dead = NULL;
 	int err = journals_read(folder, &living, &dead);
+	const struct journal *at;
 	size_t i;
 
-	for (i = 0; !err && i < dead.count; i++)
-		journal_drop(&living, dead.texts[i]);
-	if (!err && dead.count)
+	for (at = dead; !err && at; at = at->next)
+		journal_drop(living, at->text);
+	if (!err && dead)
 		journals_remove(folder);
 	for (i = 0; !err && mine && i < mine->count; i++) {
 		const struct sbx_made *made = &mine->made[i];
 
-		if (made->is_there && !is_held(&living, made->path))
+		if (made->is_there && !is_held(living, made->path))
 			give_back(made->path, made->dev, made->ino);
 	}
-	journals_free(&living);
-	journals_free(&dead);
+	journals_free(living);
+	journals_free(dead);
 	return err;
 }
 

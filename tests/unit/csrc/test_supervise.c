@@ -8,6 +8,8 @@
  */
 #include <errno.h>
 #include <ftw.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,6 +225,23 @@ static void test_placeholders_come_and_go(void)
 	blob_free(blob);
 }
 
+/* Older kernels and container engines answer openat2(2) so. */
+static void openat2_refuse(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SBX_NR_OPENAT2, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = 4, .filter = code };
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	expect("filter", 0, prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+	expect("refused", -ENOSYS, sys_openat2(AT_FDCWD, "/", O_PATH, 0));
+}
+
 static void test_memory_of_a_tree_is_summed(void)
 {
 	pid_t root = fork();
@@ -296,6 +315,8 @@ int main(void)
 	test_placeholders_come_and_go();
 	test_memory_of_a_tree_is_summed();
 	test_signals_are_noted();
+	openat2_refuse();
+	test_placeholders_come_and_go();
 	if (nftw(base, remove_one, 8, FTW_DEPTH | FTW_PHYS) < 0)
 		failures++;
 	printf("%d checks, %d failures\n", checks, failures);
