@@ -13,6 +13,8 @@ _SIGNALLED = (
     '"$@" >out & until [ -s out ] || ! kill -0 $!; do sleep 0.05; done 2>/dev/null;'
     " kill -{} $!; wait $!; exit $?"
 )
+# nobody reads standard error any more when there is something to say
+_UNHEARD = '{ "$@"; echo $? >code; } 2>&1 >/dev/null | true; sleep 1; cat code'
 _SLEEPS = (*_S, "sh", "-c", "echo up; exec sleep 20")
 _NO_LOCALE = {"LC_X": "1", "TERM": "dumb"}
 
@@ -120,6 +122,7 @@ CHOSEN = (
     Line((*_S, "-q", "cat"), script=_CLOSED + "<&- 2>&-"),
     Line((*_S, "echo", "hi"), script=_CLOSED + ">/dev/full"),
     Line((*_S, "yes"), script='"$@" | head -n 2'),
+    Line((*_S, "--timeout", "300ms", "sleep", "20"), script=_UNHEARD),
     Line((*_S, "sh", "-c", "ls /proc/self/fd"), script=_CLOSED + "5<file 7<file"),
 )
 
