@@ -242,7 +242,7 @@ struct sbx_invocation_core {
 	uint32_t cwd;			/* string: a path inside */
 	uint32_t flags;			/* SBX_INVOCATION_* */
 	int32_t terminal;		/* TERMINAL: the caller's, whose modes are copied */
-	uint32_t reserved;		/* 0 */
+	uint32_t requests;		/* SERVE: the socket that brings them; else 0 */
 };
 
 #define SBX_INVOCATION_BARRIER 0x1	/* wait for 'G' before the last stages */
@@ -250,7 +250,10 @@ struct sbx_invocation_core {
 #define SBX_INVOCATION_MAPS_OUTSIDE 0x4	/* … and has the id maps written first */
 #define SBX_INVOCATION_TERMINAL 0x8	/* a pseudo-terminal of its own */
 #define SBX_INVOCATION_FOREGROUND 0x10	/* TERMINAL: the command may read it at once */
-#define SBX_INVOCATION_FLAGS_ALL 0x1f
+#define SBX_INVOCATION_SERVE 0x20	/* no command yet: each comes as a request */
+#define SBX_INVOCATION_ONCE 0x40	/* SERVE: one, whose end is the sandbox's */
+#define SBX_INVOCATION_FILTER_FIRST 0x80	/* SERVE: the filter allows what a request needs */
+#define SBX_INVOCATION_FLAGS_ALL 0xff
 
 #define SBX_FD_TERMINAL -2		/* as a source: the command's own terminal */
 
@@ -258,6 +261,30 @@ struct sbx_fd_map {
 	int32_t source;			/* a descriptor of the caller, or SBX_FD_TERMINAL */
 	int32_t target;			/* its number for the command */
 };
+
+/*
+ * SERVE: what a sandbox is asked for, one message of a SOCK_SEQPACKET socket:
+ * this record, then an invocation without flags, slots and mounts (or, under
+ * FILE, its descriptor). With it descriptors, in this order:
+ *   error   a pipe: one struct sbx_error, or end of file at exec
+ *   [reply] not under ONCE: a SOCK_SEQPACKET socket. Up comes one struct
+ *           sbx_status when the command ended; down go signals, one int32_t
+ *           each. Shutting it down kills the command.
+ *   [blob]  under FILE: a memory file with the invocation
+ *   …       the command's; a source in the invocation's FDS is an index here
+ */
+struct sbx_request {
+	uint32_t magic;			/* SBX_REQUEST_MAGIC */
+	uint32_t flags;			/* SBX_REQUEST_* */
+	uint32_t size;			/* of the invocation, bytes */
+	uint32_t fd_count;		/* of the command's descriptors */
+};
+
+#define SBX_REQUEST_MAGIC 0x51584253
+#define SBX_REQUEST_FILE 0x1		/* the invocation is in a file */
+#define SBX_REQUEST_INLINE_MAX 65536	/* bytes; above it, FILE */
+#define SBX_REQUEST_FDS_MAX 250		/* SCM_MAX_FD, less what comes before */
+#define SBX_COMMANDS_MAX 256		/* of one sandbox at a time */
 
 /* Where a failure happened; the order is the order of execution. */
 enum sbx_stage {
@@ -355,6 +382,10 @@ struct sbx_status {
 int sbx_plan_check(const void *plan, size_t size, struct sbx_error *error);
 int sbx_invocation_check(const void *invocation, size_t size,
 			 struct sbx_error *error);
+
+/* The same for the invocation of a request that brings @fd_count descriptors. */
+int sbx_request_check(const void *invocation, size_t size, uint32_t fd_count,
+		      struct sbx_error *error);
 
 /*
  * Start the invocation behind the walls of the plan. Returns once the child

@@ -168,6 +168,8 @@ static int context_init(struct sbx_context *ctx, const void *plan,
 	ctx->old_root = -1;
 	ctx->new_root = -1;
 	ctx->base = -1;
+	ctx->taken_fd = -1;
+	ctx->ruleset_fd = -1;
 	err = sbx_plan_check(plan, plan_size, error);
 	if (!err)
 		err = sbx_invocation_check(invocation, invocation_size, error);
@@ -188,9 +190,14 @@ static int context_init(struct sbx_context *ctx, const void *plan,
 		ctx->slots[i] = sbx_string(&ctx->invocation, slots[i]);
 	sbx_records(&ctx->invocation, SBX_SECTION_ARGV, &argc);
 	sbx_records(&ctx->invocation, SBX_SECTION_ENVP, &envc);
+	ctx->requests_fd = (int)ctx->run->requests;
 	ctx->supervisor_pid = getpid();
 	sbx_records(&ctx->invocation, SBX_SECTION_MOUNTS, &count);
 	if (count && !(ctx->core->namespaces & SBX_CLONE_NEWNS))
+		return fail(error, SBX_STAGE_CHECK, -EINVAL);
+	/* the end of each command, and of all, is pid 1's business */
+	if (ctx->run->flags & SBX_INVOCATION_SERVE &&
+	    !(ctx->core->namespaces & SBX_CLONE_NEWPID))
 		return fail(error, SBX_STAGE_CHECK, -EINVAL);
 	ctx->vectors = malloc((argc + envc + 2) * sizeof(char *));
 	return ctx->vectors ? 0 : fail(error, SBX_STAGE_CHECK, -ENOMEM);

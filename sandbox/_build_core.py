@@ -12,8 +12,8 @@ from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
-    "child confine content idmaps init landlock mounts overlay plan root seccomp sources spawn "
-    "targets terminal text tree userns view"
+    "child confine content idmaps init landlock mounts overlay plan request root seccomp "
+    "serve sources spawn targets terminal text tree userns view"
 )
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-fstack-protector-strong"]
 HARDENING = ["-D_FORTIFY_SOURCE=2", "-fvisibility=hidden", "-fno-plt"]
