@@ -14,6 +14,7 @@
 
 #define SBX_PLAN_MAGIC 0x50584253
 #define SBX_INVOCATION_MAGIC 0x49584253
+#define SBX_ENTRY_MAGIC 0x45584253
 #define SBX_FORMAT_VERSION 1
 #define SBX_PLAN_MAX 1048576
 #define SBX_INVOCATION_MAX 8388608
@@ -44,6 +45,7 @@ enum sbx_section_kind {
 	SBX_SECTION_PROGRAMS = 23,	/* u32 string offsets: paths to try */
 	SBX_SECTION_FDS = 24,		/* struct sbx_fd_map */
 	SBX_SECTION_SLOTS = 25,		/* u32 string offsets, index = slot */
+	SBX_SECTION_ENTRY_PLACEHOLDERS = 46,	/* struct sbx_placeholder */
 };
 
 /* A path is a slot's value followed by a suffix. Values come from the
@@ -262,29 +264,10 @@ struct sbx_fd_map {
 	int32_t target;			/* its number for the command */
 };
 
-/*
- * SERVE: what a sandbox is asked for, one message of a SOCK_SEQPACKET socket:
- * this record, then an invocation without flags, slots and mounts (or, under
- * FILE, its descriptor). With it descriptors, in this order:
- *   error   a pipe: one struct sbx_error, or end of file at exec
- *   [reply] not under ONCE: a SOCK_SEQPACKET socket. Up comes one struct
- *           sbx_status when the command ended; down go signals, one int32_t
- *           each. Shutting it down kills the command.
- *   [blob]  under FILE: a memory file with the invocation
- *   …       the command's; a source in the invocation's FDS is an index here
- */
-struct sbx_request {
-	uint32_t magic;			/* SBX_REQUEST_MAGIC */
-	uint32_t flags;			/* SBX_REQUEST_* */
-	uint32_t size;			/* of the invocation, bytes */
-	uint32_t fd_count;		/* of the command's descriptors */
+struct sbx_placeholder {
+	uint32_t inside;		/* string: a protected path that is absent */
+	uint32_t host;			/* string: where it would be made on the host */
 };
-
-#define SBX_REQUEST_MAGIC 0x51584253
-#define SBX_REQUEST_FILE 0x1		/* the invocation is in a file */
-#define SBX_REQUEST_INLINE_MAX 65536	/* bytes; above it, FILE */
-#define SBX_REQUEST_FDS_MAX 250		/* SCM_MAX_FD, less what comes before */
-#define SBX_COMMANDS_MAX 256		/* of one sandbox at a time */
 
 /* Where a failure happened; the order is the order of execution. */
 enum sbx_stage {
@@ -382,10 +365,6 @@ struct sbx_status {
 int sbx_plan_check(const void *plan, size_t size, struct sbx_error *error);
 int sbx_invocation_check(const void *invocation, size_t size,
 			 struct sbx_error *error);
-
-/* The same for the invocation of a request that brings @fd_count descriptors. */
-int sbx_request_check(const void *invocation, size_t size, uint32_t fd_count,
-		      struct sbx_error *error);
 
 /*
  * Start the invocation behind the walls of the plan. Returns once the child

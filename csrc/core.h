@@ -15,8 +15,10 @@
 #include <sys/types.h>
 
 #include "abi.h"
+#include "abi_job.h"
+#include "abi_serve.h"
 
-#define SBX_SECTION_KINDS 32
+#define SBX_SECTION_KINDS 48
 #define SBX_MAP_LINE 64		/* three numbers of 32 bits, and room to format */
 #define SBX_TERMINAL_FD 3	/* of pid 1, while there is a terminal */
 

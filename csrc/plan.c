@@ -28,13 +28,13 @@
 #define FD_TARGET_MAX 1023
 
 /* Every section of `allowed`, and no other, may be in the blob. */
-static int sections_allowed(const struct sbx_view *view, uint32_t allowed,
+static int sections_allowed(const struct sbx_view *view, uint64_t allowed,
 			    struct sbx_error *error)
 {
 	uint32_t kind;
 
 	for (kind = 0; kind < SBX_SECTION_KINDS; kind++)
-		if (view->sections[kind] && !(allowed & (1u << kind)))
+		if (view->sections[kind] && !(allowed & (UINT64_C(1) << kind)))
 			return sbx_check_fail(error, kind, EINVAL);
 	return 0;
 }

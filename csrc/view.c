@@ -33,6 +33,7 @@ static const uint32_t record_sizes[SBX_SECTION_KINDS] = {
 	[SBX_SECTION_PROGRAMS] = sizeof(uint32_t),
 	[SBX_SECTION_FDS] = sizeof(struct sbx_fd_map),
 	[SBX_SECTION_SLOTS] = sizeof(uint32_t),
+	[SBX_SECTION_ENTRY_PLACEHOLDERS] = sizeof(struct sbx_placeholder),
 };
 
 /**

@@ -1,6 +1,7 @@
 """Build `sandbox._core`: csrc/ compiled in cffi's API mode, abi3; used at build time only.
 
-`csrc/abi.h` is passed verbatim to `cdef()`, so that C and Python read the same declarations.
+The parts of the boundary, `csrc/abi*.h`, are passed verbatim to `cdef()`, so that C and Python read
+the same declarations.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ HARDENING = ["-D_FORTIFY_SOURCE=2", "-fvisibility=hidden", "-fno-plt"]
 STRICT = ["-Werror"] if os.environ.get("SANDBOX_BUILD_STRICT") == "1" else []
 
 ffibuilder = FFI()
-ffibuilder.cdef((ROOT / "csrc" / "abi.h").read_text(encoding="utf-8"))
+for part in ("abi.h", "abi_job.h", "abi_serve.h"):
+    ffibuilder.cdef((ROOT / "csrc" / part).read_text(encoding="utf-8"))
 ffibuilder.set_source(
     "sandbox._core",
     '#include "core.h"\n',
     sources=[f"csrc/{name}.c" for name in SOURCES.split()],
     include_dirs=["csrc"],
-    depends=["csrc/abi.h", "csrc/core.h", "csrc/sys.h", "csrc/mounts.h"],
+    depends=["csrc/abi.h", "csrc/abi_job.h", "csrc/abi_serve.h", "csrc/core.h", "csrc/sys.h", "csrc/mounts.h"],
     extra_compile_args=FLAGS + HARDENING + STRICT,
     extra_link_args=["-Wl,-z,relro,-z,now"],
     py_limited_api=True,
