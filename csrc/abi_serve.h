@@ -12,7 +12,8 @@
  *   error   a pipe: one struct sbx_error, or end of file at exec
  *   [reply] not under ONCE: a SOCK_SEQPACKET socket. Up comes one struct
  *           sbx_status when the command ended; down go signals, one int32_t
- *           each. Shutting it down kills the command.
+ *           each. Shutting it down kills the command. Where pid 1 itself
+ *           ended the command, `reserved` of the status is SBX_CAUSE_TIMEOUT.
  *   [blob]  under FILE: a memory file with the invocation
  *   …       the command's; a source in the invocation's FDS is an index here
  */
@@ -21,6 +22,8 @@ struct sbx_request {
 	uint32_t flags;			/* SBX_REQUEST_* */
 	uint32_t size;			/* of the invocation, bytes */
 	uint32_t fd_count;		/* of the command's descriptors */
+	uint32_t timeout_ms;		/* not under ONCE; 0: none. Then TERM, and … */
+	uint32_t grace_ms;		/* … KILL so much later */
 };
 
 #define SBX_REQUEST_MAGIC 0x51584253

@@ -200,6 +200,15 @@ void sbx_init_main(struct sbx_context *ctx) __attribute__((noreturn));
 /* serve.c: pid 1 of many commands, does not return */
 void sbx_serve_main(struct sbx_context *ctx) __attribute__((noreturn));
 
+/**
+ * struct sbx_taken - what a command tells pid 1 of the request that it took
+ */
+struct sbx_taken {
+	int32_t pid;
+	uint32_t timeout_ms;
+	uint32_t grace_ms;
+};
+
 /* request.c */
 int sbx_request_take(struct sbx_context *ctx);
 int sbx_request_refuse(int socket, int is_once, int err);

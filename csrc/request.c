@@ -172,14 +172,19 @@ static int file_read(int fd, size_t size, void **blob)
 }
 
 /* Tell pid 1 whose this process is now. */
-static int taken_tell(const struct sbx_context *ctx, int reply_fd)
+static int taken_tell(const struct sbx_context *ctx,
+		      const struct message *message)
 {
 	union {
 		struct cmsghdr head;
 		char room[CMSG_SPACE(sizeof(int))];
 	} control;
-	int32_t pid = (int32_t)syscall(SYS_getpid);
-	struct iovec part = { &pid, sizeof(pid) };
+	struct sbx_taken taken = {
+		.pid = (int32_t)syscall(SYS_getpid),
+		.timeout_ms = message->request.timeout_ms,
+		.grace_ms = message->request.grace_ms,
+	};
+	struct iovec part = { &taken, sizeof(taken) };
 	struct msghdr head = {
 		.msg_iov = &part,
 		.msg_iovlen = 1,
@@ -191,7 +196,7 @@ static int taken_tell(const struct sbx_context *ctx, int reply_fd)
 	control.head.cmsg_level = SOL_SOCKET;
 	control.head.cmsg_type = SCM_RIGHTS;
 	control.head.cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(&control.head), &reply_fd, sizeof(int));
+	memcpy(CMSG_DATA(&control.head), &message->fds[1], sizeof(int));
 	return sendmsg(ctx->taken_fd, &head, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
@@ -272,7 +277,7 @@ int sbx_request_take(struct sbx_context *ctx)
 	if (err)
 		return err;
 	if (!is_once)
-		err = taken_tell(ctx, message.fds[1]);
+		err = taken_tell(ctx, &message);
 	own = own_count(&message.request, is_once);
 	return err ? err : invocation_take(ctx, &message, own);
 }

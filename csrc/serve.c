@@ -21,6 +21,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "core.h"
 #include "sys.h"
@@ -40,10 +41,16 @@
  * struct command - a process that pid 1 forked
  * @pid: 0 where the entry is free
  * @reply_fd: socket to who asked for it, or -1: nobody is there
+ * @cause: SBX_CAUSE_TIMEOUT once its time was up
+ * @grace_ms: from TERM to KILL
+ * @deadline_ms: the next of both, as now_ms(); 0: none
  */
 struct command {
 	pid_t pid;
 	int reply_fd;
+	uint32_t cause;
+	uint32_t grace_ms;
+	int64_t deadline_ms;
 };
 
 /**
@@ -105,6 +112,14 @@ static int descriptors_arrange(struct sbx_context *ctx)
 	return err;
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 static struct command *entry_find(struct server *server, pid_t pid)
 {
 	size_t i;
@@ -143,8 +158,7 @@ static int waiting_fork(struct server *server)
 		sbx_command_main(server->ctx);
 	if (pid < 0)
 		return pid;
-	entry->pid = pid;
-	entry->reply_fd = -1;
+	*entry = (struct command){ .pid = pid, .reply_fd = -1 };
 	server->waiting = pid;
 	return 0;
 }
@@ -156,8 +170,8 @@ static int taken_read(struct server *server)
 		struct cmsghdr head;
 		char room[CMSG_SPACE(sizeof(int))];
 	} control;
-	int32_t pid = 0;
-	struct iovec part = { &pid, sizeof(pid) };
+	struct sbx_taken taken;
+	struct iovec part = { &taken, sizeof(taken) };
 	struct msghdr head = {
 		.msg_iov = &part,
 		.msg_iovlen = 1,
@@ -169,19 +183,23 @@ static int taken_read(struct server *server)
 	struct command *entry;
 	int reply_fd;
 
-	if (size != (ssize_t)sizeof(pid))
+	if (size != (ssize_t)sizeof(taken))
 		return 0;
 	if (head.msg_controllen < CMSG_LEN(sizeof(int)))
 		return 1;	/* no number was left for it: nobody is told */
 	memcpy(&reply_fd, CMSG_DATA(&control.head), sizeof(int));
-	if (server->waiting == pid)
+	if (server->waiting == taken.pid)
 		server->waiting = 0;
 	server->deaths = 0;
-	entry = entry_find(server, pid);
-	if (entry)
-		entry->reply_fd = reply_fd;
-	else
+	entry = entry_find(server, taken.pid);
+	if (!entry) {
 		close(reply_fd);
+		return 1;
+	}
+	entry->reply_fd = reply_fd;
+	entry->grace_ms = taken.grace_ms;
+	if (taken.timeout_ms)
+		entry->deadline_ms = now_ms() + taken.timeout_ms;
 	return 1;
 }
 
@@ -228,6 +246,7 @@ static void command_ended(const struct server *server, struct command *entry,
 		.switches = (uint64_t)usage->ru_nvcsw +
 			    (uint64_t)usage->ru_nivcsw,
 		.degraded = server->ctx->degraded,
+		.reserved = entry->cause,
 	};
 
 	entry->pid = 0;
@@ -303,6 +322,35 @@ static void request_wanted(struct server *server)
 		_exit(0);
 }
 
+/*
+ * End what has had its time.
+ * Return: milliseconds until the next deadline, -1 where there is none.
+ */
+static int deadlines_keep(struct server *server)
+{
+	int64_t now = 0, next = -1;
+	size_t i;
+
+	for (i = 0; i < server->used; i++) {
+		struct command *entry = &server->commands[i];
+
+		if (!entry->pid || !entry->deadline_ms)
+			continue;
+		if (!now)
+			now = now_ms();
+		if (now >= entry->deadline_ms) {
+			command_signal(entry, entry->cause ? SIGKILL : SIGTERM);
+			entry->deadline_ms =
+				entry->cause ? 0 : now + entry->grace_ms + 1;
+			entry->cause = SBX_CAUSE_TIMEOUT;
+		}
+		if (entry->deadline_ms &&
+		    (next < 0 || entry->deadline_ms - now < next))
+			next = entry->deadline_ms - now;
+	}
+	return next > INT_MAX ? INT_MAX : (int)next;
+}
+
 /* Fill @fds with what is waited for. */
 static nfds_t interests(struct server *server, struct pollfd *fds)
 {
@@ -332,7 +380,7 @@ static void __attribute__((noreturn)) serve(struct server *server)
 
 	for (;;) {
 		nfds_t count = interests(server, fds);
-		int ready = poll(fds, count, -1);
+		int ready = poll(fds, count, deadlines_keep(server));
 		nfds_t i;
 
 		if (ready < 0 && errno == EINTR)
