@@ -4,7 +4,7 @@
  * Read by the C compiler (through core.h) and, verbatim, by cffi: no #include,
  * no guard, only integer defines, enums, structs and prototypes.
  *
- * Plan and Invocation travel as blobs: one struct sbx_header, then
+ * Plan, Invocation and cache Entry travel as blobs: one struct sbx_header, then
  * section_count struct sbx_section, then the sections. Native byte order.
  * Offsets are u32 from the start of the blob; every section starts on a
  * multiple of 8. String offsets point into the one STRINGS section, whose
@@ -14,7 +14,6 @@
 
 #define SBX_PLAN_MAGIC 0x50584253
 #define SBX_INVOCATION_MAGIC 0x49584253
-#define SBX_ENTRY_MAGIC 0x45584253
 #define SBX_FORMAT_VERSION 1
 #define SBX_PLAN_MAX 1048576
 #define SBX_INVOCATION_MAX 8388608
@@ -45,6 +44,12 @@ enum sbx_section_kind {
 	SBX_SECTION_PROGRAMS = 23,	/* u32 string offsets: paths to try */
 	SBX_SECTION_FDS = 24,		/* struct sbx_fd_map */
 	SBX_SECTION_SLOTS = 25,		/* u32 string offsets, index = slot */
+	SBX_SECTION_ENTRY_CORE = 40,	/* one struct sbx_entry_core */
+	SBX_SECTION_ENTRY_KEY = 41,	/* bytes: what was asked for */
+	SBX_SECTION_ENTRY_FACTS = 42,	/* struct sbx_fact */
+	SBX_SECTION_ENTRY_PLAN = 43,	/* bytes: a plan */
+	SBX_SECTION_ENTRY_INVOCATION = 44,	/* bytes: a template of one */
+	SBX_SECTION_ENTRY_NOTES = 45,	/* u32 string offsets: lines for the user */
 	SBX_SECTION_ENTRY_PLACEHOLDERS = 46,	/* struct sbx_placeholder */
 };
 
@@ -262,11 +267,6 @@ struct sbx_invocation_core {
 struct sbx_fd_map {
 	int32_t source;			/* a descriptor of the caller, or SBX_FD_TERMINAL */
 	int32_t target;			/* its number for the command */
-};
-
-struct sbx_placeholder {
-	uint32_t inside;		/* string: a protected path that is absent */
-	uint32_t host;			/* string: where it would be made on the host */
 };
 
 /* Where a failure happened; the order is the order of execution. */

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "abi.h"
+#include "abi_entry.h"
 #include "abi_job.h"
 #include "abi_serve.h"
 
@@ -116,7 +117,13 @@ int sbx_check_slot_path(const struct sbx_view *view, uint32_t slot,
 			uint32_t offset);
 int sbx_check_root(const struct sbx_view *view,
 		   const struct sbx_plan_core *core);
+int sbx_check_sections(const struct sbx_view *view, uint64_t allowed,
+		       struct sbx_error *error);
 int sbx_check_fail(struct sbx_error *error, uint32_t kind, int err);
+
+/* plan.c */
+int sbx_check_template(const void *invocation, size_t size,
+		       struct sbx_error *error);
 
 /* idmaps.c */
 int sbx_check_id_maps(const struct sbx_view *view, struct sbx_error *error);

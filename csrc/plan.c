@@ -27,18 +27,6 @@
 #define FILTER_MAX 4096		/* BPF_MAXINSNS */
 #define FD_TARGET_MAX 1023
 
-/* Every section of `allowed`, and no other, may be in the blob. */
-static int sections_allowed(const struct sbx_view *view, uint64_t allowed,
-			    struct sbx_error *error)
-{
-	uint32_t kind;
-
-	for (kind = 0; kind < SBX_SECTION_KINDS; kind++)
-		if (view->sections[kind] && !(allowed & (UINT64_C(1) << kind)))
-			return sbx_check_fail(error, kind, EINVAL);
-	return 0;
-}
-
 static int namespaces_check(const struct sbx_plan_core *core)
 {
 	uint64_t ns = core->namespaces;
@@ -276,7 +264,7 @@ int sbx_plan_check(const void *plan, size_t size, struct sbx_error *error)
 	err = sbx_view_open(&view, plan, size, SBX_PLAN_MAGIC, SBX_PLAN_MAX,
 			    error);
 	if (!err)
-		err = sections_allowed(&view, allowed, error);
+		err = sbx_check_sections(&view, allowed, error);
 	if (!err)
 		err = core_check(&view, error);
 	if (!err)
@@ -388,8 +376,9 @@ static int run_check(const struct sbx_view *view,
 		       : 0;
 }
 
-int sbx_invocation_check(const void *invocation, size_t size,
-			 struct sbx_error *error)
+/* `least`: how many arguments and programs there must be */
+static int invocation_check(const void *invocation, size_t size,
+			    uint32_t least, struct sbx_error *error)
 {
 	const uint32_t allowed = 1u << SBX_SECTION_STRINGS |
 				 1u << SBX_SECTION_MOUNTS |
@@ -407,17 +396,18 @@ int sbx_invocation_check(const void *invocation, size_t size,
 	err = sbx_view_open(&view, invocation, size, SBX_INVOCATION_MAGIC,
 			    SBX_INVOCATION_MAX, error);
 	if (!err)
-		err = sections_allowed(&view, allowed, error);
+		err = sbx_check_sections(&view, allowed, error);
 	if (err)
 		return err;
 	core = sbx_records(&view, SBX_SECTION_INVOCATION, &count);
 	if (count != 1 || run_check(&view, core) < 0)
 		return sbx_check_fail(error, SBX_SECTION_INVOCATION, EINVAL);
-	err = strings_list_check(&view, SBX_SECTION_ARGV, 1, error);
+	err = strings_list_check(&view, SBX_SECTION_ARGV, least, error);
 	if (!err)
 		err = strings_list_check(&view, SBX_SECTION_ENVP, 0, error);
 	if (!err)
-		err = strings_list_check(&view, SBX_SECTION_PROGRAMS, 1, error);
+		err = strings_list_check(&view, SBX_SECTION_PROGRAMS, least,
+					 error);
 	if (!err)
 		err = slots_check(&view, error);
 	if (!err)
@@ -427,4 +417,20 @@ int sbx_invocation_check(const void *invocation, size_t size,
 	if (!err)
 		err = sbx_check_mounts(&view, error);
 	return err;
+}
+
+int sbx_invocation_check(const void *invocation, size_t size,
+			 struct sbx_error *error)
+{
+	return invocation_check(invocation, size, 1, error);
+}
+
+/**
+ * sbx_check_template - an invocation that may yet lack its command
+ * Context: pure.
+ */
+int sbx_check_template(const void *invocation, size_t size,
+		       struct sbx_error *error)
+{
+	return invocation_check(invocation, size, 0, error);
 }

@@ -33,6 +33,12 @@ static const uint32_t record_sizes[SBX_SECTION_KINDS] = {
 	[SBX_SECTION_PROGRAMS] = sizeof(uint32_t),
 	[SBX_SECTION_FDS] = sizeof(struct sbx_fd_map),
 	[SBX_SECTION_SLOTS] = sizeof(uint32_t),
+	[SBX_SECTION_ENTRY_CORE] = sizeof(struct sbx_entry_core),
+	[SBX_SECTION_ENTRY_KEY] = 1,
+	[SBX_SECTION_ENTRY_FACTS] = sizeof(struct sbx_fact),
+	[SBX_SECTION_ENTRY_PLAN] = 1,
+	[SBX_SECTION_ENTRY_INVOCATION] = 1,
+	[SBX_SECTION_ENTRY_NOTES] = sizeof(uint32_t),
 	[SBX_SECTION_ENTRY_PLACEHOLDERS] = sizeof(struct sbx_placeholder),
 };
 
@@ -124,6 +130,22 @@ int sbx_view_open(struct sbx_view *view, const void *blob, size_t size,
 	error->op = -1;
 	if (strings_check(view) < 0)
 		return sbx_check_fail(error, SBX_SECTION_STRINGS, EINVAL);
+	return 0;
+}
+
+/**
+ * sbx_check_sections - the blob has sections of these kinds only
+ * @allowed: bit per kind
+ * Context: pure.
+ */
+int sbx_check_sections(const struct sbx_view *view, uint64_t allowed,
+		       struct sbx_error *error)
+{
+	uint32_t kind;
+
+	for (kind = 0; kind < SBX_SECTION_KINDS; kind++)
+		if (view->sections[kind] && !(allowed & (1ull << kind)))
+			return sbx_check_fail(error, kind, EINVAL);
 	return 0;
 }
 

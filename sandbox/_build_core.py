@@ -13,23 +13,24 @@ from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
-    "child confine content idmaps init landlock mounts overlay plan request root seccomp "
-    "serve sources spawn targets terminal text tree userns view"
+    "checksum child confine content entry facts idmaps init landlock mounts overlay plan request "
+    "root seccomp serve sources spawn targets terminal text tree userns view"
 )
+ABI = ("abi", "abi_job", "abi_entry", "abi_serve")
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-fstack-protector-strong"]
 HARDENING = ["-D_FORTIFY_SOURCE=2", "-fvisibility=hidden", "-fno-plt"]
 # Development builds stop at a warning; a user's newer compiler must not.
 STRICT = ["-Werror"] if os.environ.get("SANDBOX_BUILD_STRICT") == "1" else []
 
 ffibuilder = FFI()
-for part in ("abi.h", "abi_job.h", "abi_serve.h"):
-    ffibuilder.cdef((ROOT / "csrc" / part).read_text(encoding="utf-8"))
+for name in ABI:
+    ffibuilder.cdef((ROOT / "csrc" / f"{name}.h").read_text(encoding="utf-8"))
 ffibuilder.set_source(
     "sandbox._core",
     '#include "core.h"\n',
     sources=[f"csrc/{name}.c" for name in SOURCES.split()],
     include_dirs=["csrc"],
-    depends=["csrc/abi.h", "csrc/abi_job.h", "csrc/abi_serve.h", "csrc/core.h", "csrc/sys.h", "csrc/mounts.h"],
+    depends=[f"csrc/{name}.h" for name in (*ABI, "core", "sys", "mounts")],
     extra_compile_args=FLAGS + HARDENING + STRICT,
     extra_link_args=["-Wl,-z,relro,-z,now"],
     py_limited_api=True,

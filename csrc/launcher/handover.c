@@ -123,17 +123,18 @@ char *sbx_interpreter(char *head)
 /**
  * sbx_handover - become `INTERPRETER -I -P -m sandbox ARGUMENTS`
  * @argv: of this process
+ * @has_spoken: the notes were written; Python is asked not to repeat them
  *
  * Return: 125, and a message was written; does not return otherwise.
  */
-int sbx_handover(char *const argv[])
+int sbx_handover(char *const argv[], int has_spoken)
 {
 	static char path[PATH_MAX], head[HEAD_MAX];
 	static const char *const options[] = { "-I", "-P", "-m", "sandbox" };
 	const size_t extra = sizeof(options) / sizeof(options[0]);
 	char *interpreter;
 	const char **made;
-	size_t argc = 0;
+	size_t argc = 0, used = 0, i;
 	int err;
 
 	err = beside_path(path);
@@ -147,13 +148,17 @@ int sbx_handover(char *const argv[])
 		return complain(path, "its first line names no Python", "");
 	while (argv[argc])
 		argc++;
-	made = calloc(argc + extra + 2, sizeof(*made));
+	made = calloc(argc + extra + 3, sizeof(*made));
 	if (!made)
 		return complain(path, strerror(ENOMEM), "");
-	made[0] = interpreter;
-	memcpy(&made[1], options, sizeof(options));
-	if (argc > 1)
-		memcpy(&made[1 + extra], &argv[1], (argc - 1) * sizeof(*made));
+	made[used++] = interpreter;
+	for (i = 0; i < extra; i++)
+		made[used++] = options[i];
+	for (i = 1; i < argc; i++) {
+		made[used++] = argv[i];
+		if (i == 1 && has_spoken)
+			made[used++] = "--quiet";
+	}
 	execve(interpreter, (char *const *)made, environ);
 	err = errno;
 	free(made);

@@ -12,27 +12,7 @@
 
 #include "launcher.h"
 
-/**
- * sbx_say - write words to stderr, in one call
- * @words: ends with NULL
- *
- * Context: a message that does not fit is cut; one that nobody takes is lost.
- */
-void sbx_say(const char *const words[])
-{
-	char text[2 * PATH_MAX];
-	size_t used = 0;
-
-	for (; *words; words++) {
-		size_t size = strlen(*words);
-
-		if (size > sizeof(text) - used)
-			size = sizeof(text) - used;
-		memcpy(text + used, *words, size);
-		used += size;
-	}
-	(void)!sbx_write_all(2, text, used);
-}
+#pragma weak sbx_job_main
 
 static const char *base_name(const char *path)
 {
@@ -43,8 +23,13 @@ static const char *base_name(const char *path)
 
 int main(int argc, char *argv[])
 {
+	int has_spoken = 0;
+	int code = SBX_HANDOVER;
+
 	if (sbx_job_main && argc > 0 &&
 	    !strcmp(base_name(argv[0]), "sandbox-supervisor"))
 		return sbx_job_main();
-	return sbx_handover(argv);
+	if (argc > 2 && !strcmp(argv[1], "exec"))
+		code = sbx_exec(&argv[2], &has_spoken);
+	return code == SBX_HANDOVER ? sbx_handover(argv, has_spoken) : code;
 }

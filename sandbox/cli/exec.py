@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sandbox.run.execute import Prepared, Request
 
 COMMAND = "sandbox exec"
+_ALWAYS_HERE = ("json", "result", "log-level", "log-json")  # the launcher leaves these to us
 _LISTS = frozenset(option.name for option in OPTIONS if option.is_list)
 
 
@@ -41,7 +42,7 @@ def run(words: tuple[str, ...], missing: tuple[str, ...] = ()) -> int:
                 hint=f"for example: {COMMAND} make test; more with `{COMMAND} --help`",
                 code="usage.command",
             )
-        return run_parsed(parsed, missing)
+        return run_parsed(parsed, missing, words=_option_words(words, parsed))
     except UsageError as error:
         # A script that tests for the command's own codes must not take ours for one of them.
         has_command = error.code != "usage.command" and "--explain" not in words
@@ -49,13 +50,26 @@ def run(words: tuple[str, ...], missing: tuple[str, ...] = ()) -> int:
         raise
 
 
+def _option_words(words: tuple[str, ...], parsed: Parsed) -> tuple[str, ...]:
+    """Return the words in front of the command, without the `--` that ends them."""
+    given = words[: len(words) - len(parsed.rest)]
+    return given[:-1] if given[-1:] == ("--",) else given
+
+
 def run_parsed(
     parsed: Parsed,
     missing: tuple[str, ...],
     adapt: Callable[[Prepared], Prepared] | None = None,
+    words: tuple[str, ...] | None = None,
 ) -> int:
-    """Explain or run what was parsed; `adapt` may change the request before it runs."""
-    return _explain(parsed) if parsed.has("explain") else _run_command(parsed, missing, adapt)
+    """Explain or run what was parsed.
+
+    Shape: `adapt` may change the request before it runs; `words` are the options of a command line
+           that the launcher may be given again, so that what they became is kept for it.
+    """
+    if parsed.has("explain"):
+        return _explain(parsed)
+    return _run_command(parsed, missing, adapt, words)
 
 
 def _request(parsed: Parsed) -> Request:
@@ -106,7 +120,10 @@ def _open_log(parsed: Parsed) -> EventLog | None:
 
 
 def _run_command(
-    parsed: Parsed, missing: tuple[str, ...], adapt: Callable[[Prepared], Prepared] | None
+    parsed: Parsed,
+    missing: tuple[str, ...],
+    adapt: Callable[[Prepared], Prepared] | None,
+    words: tuple[str, ...] | None,
 ) -> int:
     is_json = parsed.has("json")
     if is_json and "standard output" in missing:
@@ -120,7 +137,7 @@ def _run_command(
     started_s = time.time()
     log = _open_log(parsed)
     try:
-        prepared = _prepare(parsed, missing)
+        prepared = _prepare(parsed, missing, words)
         if adapt is not None:
             prepared = adapt(prepared)
         is_detailed = sink is not None or is_json
@@ -139,10 +156,16 @@ def _run_command(
     return result.shell_exit_code()
 
 
-def _prepare(parsed: Parsed, missing: tuple[str, ...]) -> Prepared:
+def _prepare(parsed: Parsed, missing: tuple[str, ...], words: tuple[str, ...] | None) -> Prepared:
+    from sandbox.host.observe import recording
     from sandbox.run.execute import prepare
 
-    prepared = prepare(_request(parsed))
+    with recording() as facts:
+        prepared = prepare(_request(parsed))
+    if words is not None and not any(parsed.has(name) for name in _ALWAYS_HERE):
+        from sandbox.run.keep import keep
+
+        keep(prepared, facts, [word.encode("utf-8", "surrogateescape") for word in words])
     if not parsed.has("quiet"):
         for name in missing:
             say(f"sandbox: note: {name} is closed; the command has /dev/null for it")

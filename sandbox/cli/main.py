@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _SIGNAL_BASE = 128
 _SIGINT, _SIGPIPE = 2, 13
+_COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")
 
 
 @record
@@ -114,6 +115,20 @@ def print_error(error: SandboxError) -> None:
         say(f"  hint: {escape(error.hint)}")
 
 
+def _forget_own_locale() -> None:
+    """Take back LC_CTYPE where this interpreter, and not the caller, put it there.
+
+    Source: PEP 538. In the C locale Python sets the variable in its own environment, where it would
+    pass for the caller's; /proc/self/environ still has what the process was started with.
+    """
+    if os.environb.get(b"LC_CTYPE") not in _COERCED:
+        return
+    with open("/proc/self/environ", "rb") as file:
+        given = b"\0" + file.read()
+    if b"\0LC_CTYPE=" not in given:
+        del os.environb[b"LC_CTYPE"]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (by default the process's own) and return the exit code."""
     missing = open_missing()
@@ -151,6 +166,7 @@ def entry() -> NoReturn:
     The interpreter is not taken down piece by piece: that costs about 8 ms, as much as making and
     ending a sandbox, and everything this program holds ends with the process.
     """
+    _forget_own_locale()
     code = main()
     for stream in (sys.stdout, sys.stderr):
         if stream is None:

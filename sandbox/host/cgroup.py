@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from sandbox.host import observe
 from sandbox.record import record
 
 TYPE_CHECKING = False
@@ -69,11 +70,10 @@ class Mount:
 
 
 def _lines(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().splitlines()
-    except OSError:
+    content = observe.read_kernel_file(path)
+    if content is None:
         return []  # no cgroups, or hidden by an outer sandbox
+    return content.decode("utf-8", "surrogateescape").splitlines()
 
 
 def _unescape(text: str) -> str:
@@ -123,7 +123,7 @@ def own_directory(mount: Mount, group: str | None) -> str | None:
 
 
 def _is_open(directory: str) -> bool:
-    return os.access(directory, os.W_OK | os.X_OK) and os.access(
+    return observe.access(directory, os.W_OK | os.X_OK) and observe.access(
         f"{directory}/cgroup.procs", os.W_OK
     )
 
@@ -136,7 +136,8 @@ def _is_delegated(directory: str) -> bool:
     if not _is_open(directory):
         return False
     if os.geteuid() != 0:
-        return os.stat(directory).st_uid == os.geteuid()
+        return observe.owner(directory) == os.geteuid()
+    observe.miss("an attribute of a control group was asked for")
     try:
         return os.getxattr(directory, "trusted.delegate") == b"1"
     except OSError:
@@ -233,6 +234,7 @@ def find_hierarchies(
             wanted -= {SWAP}  # only bounded together with memory
         if not wanted:
             continue
+        observe.miss("a control group was tried, and what works can change at any time")
         works, why = trial(Hierarchy(candidate.version, candidate.place, wanted))
         reason = why or reason
         if works:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import os
 
+from sandbox.host import observe
+from sandbox.plan.entry import Probe
 from sandbox.record import record
 
 TYPE_CHECKING = False
@@ -74,6 +76,7 @@ def detect(*, need: frozenset[str] = _NAME_ALL) -> Host:
     features: set[str] = set()
     reasons: dict[str, str] = {}
     for name in sorted(need & _NAMESPACES.keys()):
+        # No fact of its own: the kernel has it or not, and the boot id says which kernel it is.
         if os.path.exists(f"/proc/self/ns/{_NAMESPACES[name]}"):
             features.add(name)
         else:
@@ -139,7 +142,7 @@ def _arch() -> str:
 def _landlock_abi(reasons: dict[str, str]) -> int:
     from sandbox import _core  # the compiled core, first used here
 
-    abi = int(_core.lib.sbx_landlock_abi())
+    abi = observe.probed(Probe.LANDLOCK, int(_core.lib.sbx_landlock_abi()))
     if abi > 0:
         return abi
     reasons["landlock"] = {
@@ -154,7 +157,8 @@ def _landlock_abi(reasons: dict[str, str]) -> int:
 def _seccomp_gap() -> str | None:
     from sandbox import _core
 
-    result = int(_core.lib.sbx_seccomp_action_avail(_SECCOMP_RET_ERRNO))
+    answer = int(_core.lib.sbx_seccomp_action_avail(_SECCOMP_RET_ERRNO))
+    result = observe.probed(Probe.SECCOMP, answer, _SECCOMP_RET_ERRNO)
     if result == 0:
         return None
     return f"the kernel has no seccomp filters ({errno.errorcode.get(-result, str(result))})"
@@ -165,7 +169,7 @@ def _is_privileged() -> bool:
         return False  # capabilities without uid 0 change nothing here: the own id is used anyway
     from sandbox import _core
 
-    return bool(_core.lib.sbx_is_privileged() == 1)
+    return observe.probed(Probe.PRIVILEGED, int(_core.lib.sbx_is_privileged())) == 1
 
 
 def _tmpfs_upper_gap() -> str | None:
@@ -178,10 +182,13 @@ def _tmpfs_upper_gap() -> str | None:
     try:
         fd = os.memfd_create("sandbox-probe", os.MFD_CLOEXEC)
     except OSError as error:
+        observe.probed(Probe.TMPFS_XATTR, error.errno or errno.EIO)
         return f"no tmpfs file can be made ({error.strerror})"
     try:
         os.setxattr(fd, "user.sandbox", b"1")
+        observe.probed(Probe.TMPFS_XATTR, 0)
     except OSError as error:
+        observe.probed(Probe.TMPFS_XATTR, error.errno or errno.EIO)
         return f"tmpfs takes no user xattrs ({error.strerror}; Linux 6.6 brought them)"
     finally:
         os.close(fd)
@@ -204,9 +211,9 @@ def _outside_ids(
 
 
 def _is_mapped(path: str) -> bool:
+    content = observe.read_kernel_file(path)
     try:
-        with open(path, encoding="ascii") as file:
-            rows = [[int(field) for field in line.split()] for line in file]
-    except (OSError, ValueError):
+        rows = [[int(field) for field in line.split()] for line in (content or b"").splitlines()]
+    except ValueError:
         return False
     return any(first <= ROOT_OUTSIDE_ID < first + count for first, _outside, count in rows)

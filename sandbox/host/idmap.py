@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from sandbox.errors import SetupError
+from sandbox.host import observe
 from sandbox.plan.model import IdKind, IdMap
 from sandbox.record import record
 from sandbox.text import escape
@@ -19,6 +20,7 @@ _HELPERS = {IdKind.UID: "newuidmap", IdKind.GID: "newgidmap"}
 _PLACES = ("/usr/bin", "/bin", "/run/wrappers/bin", "/usr/local/bin")
 EXTENTS_MAX = 64  # of csrc/abi.h
 _ID_LAST = (1 << 32) - 2
+_FILE_MAX_BYTES = 1 << 24
 _TOTAL_MAX = 1 << 20  # ids inside; more than any distribution gives
 
 
@@ -46,11 +48,8 @@ def read_ranges(path: str, owners: frozenset[str]) -> tuple[Range, ...]:
     Shape: a file that is absent gives nothing; a line that is no `owner:first:count` is left out,
            as newuidmap(1) does; ranges that overlap an earlier one are left out.
     """
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return ()
+    content = observe.read_file(path, _FILE_MAX_BYTES)
+    lines = (content or b"").decode("utf-8", "surrogateescape").splitlines()
     found: list[Range] = []
     for line in lines:
         owner, _, rest = line.strip().partition(":")
@@ -76,6 +75,7 @@ def find_subids(files: dict[IdKind, str] | None = None) -> SubIds:
     """Return the subordinate ids of the calling user, and whether the helpers are there."""
     import pwd  # only a policy that asks for several ids pays for the user database
 
+    observe.miss("the user database was asked for the caller's name")
     uid = os.getuid()
     paths = files or FILES
     try:
@@ -108,7 +108,7 @@ def helper(kind: IdKind) -> str | None:
     """Return the path of newuidmap or newgidmap, or None."""
     for place in _PLACES:
         path = f"{place}/{_HELPERS[kind]}"
-        if os.access(path, os.X_OK):
+        if observe.access(path, os.X_OK):
             return path
     return None
 

@@ -44,6 +44,9 @@ FORMATS = {
     "sbx_supervise": "=IIQ",
     "sbx_invocation_core": "=IIiI",
     "sbx_fd_map": "=ii",
+    "sbx_entry_core": "=QIIIIII",
+    "sbx_placeholder": "=II",
+    "sbx_fact": "=II6Q",
 }
 
 
@@ -73,7 +76,7 @@ class _Pool:
         return offset
 
 
-class _Writer:
+class Writer:
     """Collects sections; string offsets become absolute when the pool's place is known."""
 
     def __init__(self, magic: int) -> None:
@@ -81,8 +84,8 @@ class _Writer:
         self.pool = _Pool()
         self.sections: list[tuple[int, int, Callable[[int], bytes]]] = []
 
-    def records(self, kind: int, name: str, rows: Iterable[tuple[int | _Text, ...]]) -> None:
-        """Add a section of fixed-size records; _Text values are string offsets."""
+    def records(self, kind: int, name: str, rows: Iterable[tuple[int | Text, ...]]) -> None:
+        """Add a section of fixed-size records; Text values are string offsets."""
         packed = list(rows)
         form = struct.Struct(FORMATS[name])
         if not packed:
@@ -107,9 +110,9 @@ class _Writer:
         if data:
             self.sections.append((kind, len(data) // record_size, lambda _base: data))
 
-    def text(self, value: bytes) -> _Text:
+    def text(self, value: bytes) -> Text:
         """Intern a string for a record field."""
-        return _Text(self.pool.add(value))
+        return Text(self.pool.add(value))
 
     def finish(self) -> bytes:
         """Lay the blob out: the pool first, so that its place is known to the rest."""
@@ -130,29 +133,29 @@ class _Writer:
         return head + bytes(base - len(head)) + bytes(body)
 
 
-class _Text(int):
+class Text(int):
     """An offset into the pool that has yet to become one into the blob."""
 
 
 def _place(value: int, base: int) -> int:
-    return int(value) + base if isinstance(value, _Text) and value else int(value)
+    return int(value) + base if isinstance(value, Text) and value else int(value)
 
 
 def _aligned(size: int) -> int:
     return (size + 7) & ~7
 
 
-def _slot_path(writer: _Writer, path: SlotPath | None) -> tuple[int, _Text | int]:
+def _slot_path(writer: Writer, path: SlotPath | None) -> tuple[int, Text | int]:
     if path is None:
         return 0, 0
     return int(path.slot), writer.text(path.path)
 
 
-def _mount_row(writer: _Writer, op: MountOp) -> tuple[int | _Text, ...]:
+def _mount_row(writer: Writer, op: MountOp) -> tuple[int | Text, ...]:
     source_slot, source = _slot_path(writer, op.source)
     target_slot, target = _slot_path(writer, op.target)
     upper_slot, upper = _slot_path(writer, op.upper)
-    data = _Text(writer.pool.add_bytes(op.data)) if op.data else 0
+    data = Text(writer.pool.add_bytes(op.data)) if op.data else 0
     return (
         op.kind,
         op.flags,
@@ -171,7 +174,7 @@ def _mount_row(writer: _Writer, op: MountOp) -> tuple[int | _Text, ...]:
     )
 
 
-def _core_row(writer: _Writer, plan: Plan) -> tuple[int | _Text, ...]:
+def _core_row(writer: Writer, plan: Plan) -> tuple[int | Text, ...]:
     root_slot, root_source = _slot_path(writer, plan.root_source)
     upper_slot, upper = _slot_path(writer, plan.root_upper)
     return (
@@ -198,7 +201,7 @@ def _core_row(writer: _Writer, plan: Plan) -> tuple[int | _Text, ...]:
     )
 
 
-def _landlock_row(writer: _Writer, rule: LandlockRule) -> tuple[int | _Text, ...]:
+def _landlock_row(writer: Writer, rule: LandlockRule) -> tuple[int | Text, ...]:
     slot, path = _slot_path(writer, rule.path)
     return (rule.access, rule.kind, int(rule.is_optional), slot, path, rule.port, 0)
 
@@ -208,7 +211,7 @@ def encode_plan(plan: Plan) -> bytes:
 
     Errors: PolicyError(policy.too-large) above 1 MiB, (policy.value) for a NUL in a string.
     """
-    w = _Writer(PLAN_MAGIC)
+    w = Writer(PLAN_MAGIC)
     w.records(CORE, "sbx_plan_core", [_core_row(w, plan)])
     w.records(IDMAPS, "sbx_id_map", [(m.kind, m.inside, m.outside, m.count) for m in plan.id_maps])
     w.records(MOUNTS, "sbx_mount", [_mount_row(w, op) for op in plan.mounts])
@@ -267,7 +270,7 @@ def encode_invocation(invocation: Invocation) -> bytes:
 
     Errors: PolicyError(policy.value) for a NUL in a string, (policy.too-large) above 8 MiB.
     """
-    w = _Writer(INVOCATION_MAGIC)
+    w = Writer(INVOCATION_MAGIC)
     flags = int(invocation.has_barrier) | int(invocation.is_held) << 1
     flags |= int(invocation.has_outer_maps) << 2
     terminal = invocation.terminal

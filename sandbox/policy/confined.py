@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from sandbox.errors import HostError, PolicyError
+from sandbox.host import observe
 from sandbox.plan.model import EnvKind, EnvRule, LandlockKind, LandlockRule, Slot, SlotPath
 from sandbox.policy import landlock
 from sandbox.policy.files import View, matching_names, order_key
@@ -85,7 +86,7 @@ def grants(policy: Policy, host: Host) -> View:
             rights = landlock.rights_of(rule.mode, is_noexec=rule.is_noexec)
             access[path] = access.get(path, 0) | rights
     for link in policy.filesystem.symlinks:
-        if os.path.isdir(link.path) and not os.path.islink(link.path):  # /usr is not merged
+        if observe.is_dir(link.path) and not observe.is_link(link.path):  # /usr is not merged
             access.setdefault(
                 SlotPath(os.fsencode(link.path)), landlock.rights_of("ro", is_noexec=False)
             )
@@ -94,8 +95,8 @@ def grants(policy: Policy, host: Host) -> View:
         access[node] = landlock.DEVICE & ~landlock.IOCTL_DEV
     if policy.network.mode == "host":
         for name in _RESOLVER:
-            real = os.path.realpath(name)
-            if os.path.isfile(real):
+            real = observe.realpath(name)
+            if observe.is_file(real):
                 access.setdefault(SlotPath(os.fsencode(real)), landlock.READ)
     access[PRIVATE] = landlock.rights_of("rw", is_noexec=False)
     handled = landlock.handled_fs(min(host.landlock_abi, landlock.ABI_KNOWN))
@@ -122,8 +123,8 @@ def _granted(rule: MountRule, notes: list[str]) -> tuple[SlotPath, ...]:
         )
     if rule.path.slot is not Slot.NONE:
         return (rule.path,)  # a link in it grants nothing: see csrc/landlock.c
-    real = os.path.realpath(rule.path.path)
-    if not os.path.exists(real):
+    real = observe.realpath(rule.path.path)
+    if not observe.exists(real):
         if rule.is_optional:
             notes.append(f"{escape(rule.path.path)} does not exist and is left out")
             return ()
@@ -137,9 +138,9 @@ def _granted(rule: MountRule, notes: list[str]) -> tuple[SlotPath, ...]:
         return (SlotPath(real),)
     parent = os.fsdecode(real)
     found = (
-        os.path.realpath(os.path.join(parent, name)) for name in matching_names(parent, rule.only)
+        observe.realpath(os.path.join(parent, name)) for name in matching_names(parent, rule.only)
     )
-    return tuple(SlotPath(os.fsencode(path)) for path in found if os.path.exists(path))
+    return tuple(SlotPath(os.fsencode(path)) for path in found if observe.exists(path))
 
 
 def _check_expressible(policy: Policy) -> None:
@@ -220,7 +221,7 @@ def check_narrowing(policy: Policy, slots: tuple[bytes, ...]) -> None:
 
 
 def _canonical(path: SlotPath, slots: tuple[bytes, ...]) -> bytes:
-    return os.path.realpath(path.resolve(slots))
+    return observe.realpath(path.resolve(slots))
 
 
 def private_environment() -> tuple[EnvRule, ...]:

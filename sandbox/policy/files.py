@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from sandbox.errors import PolicyError
+from sandbox.host import observe
 from sandbox.plan.model import (
     LandlockKind,
     LandlockRule,
@@ -186,9 +187,9 @@ class _Builder:
         if rule.is_noexec:
             attrs |= MountAttr.NOEXEC
         for name in matching_names(parent, rule.only):
-            real = os.path.realpath(os.path.join(parent, name))
+            real = observe.realpath(os.path.join(parent, name))
             where = below(rule.path, name)
-            if os.path.exists(real):
+            if observe.exists(real):
                 self.ops.append(
                     MountOp(
                         MountKind.BIND,
@@ -261,11 +262,11 @@ class _Builder:
         named = rule.source or rule.path
         if named.slot is not Slot.NONE:
             return named  # known when the command runs; a link in it is refused then
-        real = os.path.realpath(named.path)
-        if os.path.exists(real):
-            if rule.mode == "overlay" and not os.path.isdir(real):
+        real = observe.realpath(named.path)
+        if observe.exists(real):
+            if rule.mode == "overlay" and not observe.is_dir(real):
                 raise _path_error(rule, "is not a directory, and only those can be overlaid")
-            if rule.only and not os.path.isdir(real):
+            if rule.only and not observe.is_dir(real):
                 raise _path_error(rule, "is not a directory, so it has no children")
             return SlotPath(real)
         if rule.is_optional:
@@ -320,10 +321,10 @@ def matching_names(parent: str, patterns: tuple[str, ...]) -> list[str]:
     Shape: `*` stands for any characters, `?` for one; a leading dot must be written out.
     """
     plain = {pattern for pattern in patterns if not set(pattern) & set("*?")}
-    found = {name for name in plain if os.path.lexists(os.path.join(parent, name))}
+    found = {name for name in plain if observe.lexists(os.path.join(parent, name))}
     wild = [pattern for pattern in patterns if pattern not in plain]
     if wild:
-        for name in os.listdir(parent):
+        for name in observe.names_in(parent):
             if any(matches_name(name, pattern) for pattern in wild):
                 found.add(name)
     return sorted(found)

@@ -13,8 +13,8 @@ import os
 import stat
 
 from sandbox.errors import StateError
-from sandbox.host import paths
-from sandbox.policy.find import shipped_dir
+from sandbox.host import observe, paths
+from sandbox.policy.find import is_source_tree, shipped_dir
 from sandbox.policy.syscall_model import SyscallPolicy
 
 _MAGIC = b"sandbox-filter 1\n"
@@ -60,9 +60,12 @@ def key_of(policy: SyscallPolicy, arch: str) -> str:
     parts = [*_canonical(policy), f"arch {arch}", f"libseccomp {_library_version()}"]
     here = os.path.dirname(os.path.abspath(__file__))
     sources = [os.path.join(here, name) for name in _COMPILER]
+    are_edited = is_source_tree()  # an installation is replaced as a whole
     for path in (*sources, os.path.join(shipped_dir(), "syscalls.toml")):
         try:
             info = os.stat(path)
+            if are_edited or path not in sources:
+                observe.saw_file(path, info)
             parts.append(f"{info.st_size} {info.st_mtime_ns}")
         except OSError:  # a zipped or stripped installation has no sources to change
             parts.append("-")
@@ -89,7 +92,7 @@ def _library_version() -> str:
     """Return what the library's link points to ("libseccomp.so.2.5.4"), without loading it."""
     for directory in _LIBRARY_DIRS:
         try:
-            return os.readlink(os.path.join(directory, _LIBRARY))
+            return observe.readlink(os.path.join(directory, _LIBRARY))
         except OSError:
             continue
     return "unknown"

@@ -6,7 +6,7 @@ import os
 import stat
 
 from sandbox.errors import PolicyError
-from sandbox.host import paths
+from sandbox.host import observe, paths
 from sandbox.policy import parsed_cache
 from sandbox.policy.groups import FOUND_LAYER
 from sandbox.policy.parsed_cache import Parsed
@@ -51,6 +51,12 @@ def shipped_dir() -> str:
     return inside if os.path.isdir(inside) else os.path.join(os.path.dirname(package), "policies")
 
 
+def is_source_tree() -> bool:
+    """Say whether the package runs from its sources, which are edited file by file."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return not shipped_dir().startswith(package + "/")
+
+
 def _directories() -> tuple[tuple[str, str], ...]:
     return (
         ("shipped", shipped_dir()),
@@ -93,7 +99,7 @@ def find_policy(name: str, *, beside: str | None = None, asked: str = "") -> Sou
         for kind, directory in _directories():
             for suffix in _SUFFIXES:
                 path = os.path.join(directory, name + suffix)
-                if os.path.lexists(path):
+                if observe.lexists(path):
                     label = name + suffix if kind == "shipped" else path
                     found.append(Source(name, path, escape(label), kind))
     if len(found) > 1:
@@ -120,9 +126,9 @@ def found_layers(tree: str) -> tuple[Source, ...]:
     here = tree
     while True:
         path = os.path.join(here, FOUND_LAYER)
-        if os.path.lexists(path) and _is_of_the_tree(path, here):
+        if observe.lexists(path) and _is_of_the_tree(path, here):
             found.append(Source(FOUND_LAYER, path, escape(path), "found"))
-        if os.path.lexists(os.path.join(here, ".git")):
+        if observe.lexists(os.path.join(here, ".git")):
             return tuple(found)
         above = os.path.dirname(here)
         if above == here:
@@ -131,8 +137,12 @@ def found_layers(tree: str) -> tuple[Source, ...]:
 
 
 def _is_of_the_tree(path: str, directory: str) -> bool:
-    owner = os.lstat(path).st_uid
-    return owner in (0, os.geteuid(), os.stat(directory).st_uid)
+    if observe.is_link(path):
+        observe.miss(f"{path} is a link")  # its own owner is no fact, and reading it is refused
+        owner = os.lstat(path).st_uid
+    else:
+        owner = observe.owner(path)
+    return owner in (0, os.geteuid(), observe.owner(directory))
 
 
 def _not_found(name: str, asked: str) -> PolicyError:
@@ -168,6 +178,7 @@ def read_policy_file(source: Source) -> Parsed:
     try:
         info = os.fstat(fd)
         _check_trust(source, info)
+        observe.saw_file(source.path, info)
         kept = parsed_cache.load(info)
         if kept is not None:
             return kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from sandbox.errors import PolicyError, UsageError
+from sandbox.host import observe
 from sandbox.host.paths import home_dir
 from sandbox.plan.model import Slot, SlotPath
 from sandbox.policy import values
@@ -44,13 +45,13 @@ _HOST_FAMILIES = frozenset({"inet", "inet6", "netlink"})
 class Flags:
     """A policy while flags are applied to it."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, cwd: str | None = None) -> None:
         self.policy = policy
         self.overrides: list[Override] = []
         self.origins = dict(policy.origins)
         self._named: dict[SlotPath, str] = {}
-        self._cwd = os.getcwd()
-        self._home = os.path.realpath(home_dir())
+        self._cwd = cwd or os.getcwd()
+        self._home = observe.realpath(home_dir())
 
     def finish(self) -> Policy:
         """Return the policy with its origins and overrides."""
@@ -102,7 +103,7 @@ class Flags:
         """Add a mount; what stood at its exact path is replaced, and listed."""
         real = None
         if source is not None:
-            real = os.path.realpath(source)
+            real = observe.realpath(source)
             self._check_source(flag, real, source, mode)
         where = self.located(target)
         if where.slot is Slot.CWD and real is not None and source == target and real != target:
@@ -124,14 +125,14 @@ class Flags:
         self._replace_path(where, rule, mode)
 
     def _check_source(self, flag: Flag, real: str, source: str, mode: str) -> None:
-        if not os.path.exists(real):
+        if not observe.exists(real):
             raise PolicyError(
                 f"{escape(flag.text)}: {escape(source)} does not exist",
                 hint="make it first, or leave the flag out",
                 code="policy.path",
                 path=source,
             )
-        if mode == "overlay" and not os.path.isdir(real):
+        if mode == "overlay" and not observe.is_dir(real):
             raise PolicyError(
                 f"{escape(flag.text)}: {escape(source)} is not a directory",
                 hint="only directories can be overlaid; --ro shows a file",
@@ -164,7 +165,7 @@ class Flags:
 
     def hide(self, flag: Flag) -> None:
         """Cover a path."""
-        where = self.located(os.path.realpath(self.absolute(flag.value, flag)))
+        where = self.located(observe.realpath(self.absolute(flag.value, flag)))
         if where == SlotPath(b"/"):
             raise UsageError(f"{escape(flag.text)}: the root cannot be hidden", code="usage.flag")
         self.once(where, flag)
@@ -282,8 +283,8 @@ def _apply_uid(state: Flags, flag: Flag) -> None:
 
 def _apply_rootfs(state: Flags, flag: Flag) -> None:
     """Name the directory that an image policy has for its root."""
-    real = os.path.realpath(state.absolute(flag.value, flag))
-    if not os.path.isdir(real):
+    real = observe.realpath(state.absolute(flag.value, flag))
+    if not observe.is_dir(real):
         raise PolicyError(
             f"{escape(flag.text)}: {escape(flag.value)} is not a directory",
             hint="name the directory that holds the image's bin, etc and lib",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from sandbox.host import observe
 from sandbox.plan.model import (
     MountAttr,
     MountFlag,
@@ -166,8 +167,8 @@ def toolchain_mounts(origin: str) -> list[MountOp]:
     flags = MountFlag.OPTIONAL | MountFlag.RECURSIVE
     ops = []
     for name in TOOLCHAINS_FIXED:
-        real = os.path.realpath(name)
-        if os.path.isdir(real):
+        real = observe.realpath(name)
+        if observe.is_dir(real):
             where, source = SlotPath(os.fsencode(name)), SlotPath(os.fsencode(real))
             ops.append(MountOp(MountKind.BIND, where, source, flags, _READ_ONLY, origin=origin))
     for name in TOOLCHAINS_HOME:

@@ -10,6 +10,7 @@ import os
 import stat
 
 from sandbox.errors import PolicyError
+from sandbox.host import observe
 from sandbox.plan.model import RootKind, Slot, SlotPath
 from sandbox.policy.files import Root
 from sandbox.policy.model import BUILT_IN, COMMAND_LINE
@@ -102,14 +103,14 @@ def check_root(path: str) -> None:
     """
     for name in _MOUNT_POINTS:
         try:
-            mode = os.lstat(os.path.join(path, name)).st_mode
+            kind = observe.kind_of(os.path.join(path, name))
         except FileNotFoundError:
             continue
         except OSError as error:
             raise _unfit(path, f"/{name} cannot be looked at: {error.strerror}") from error
-        if stat.S_ISLNK(mode):
+        if kind == stat.S_IFLNK:
             raise _unfit(path, f"its /{name} is a symbolic link, over which nothing is mounted")
-        if not stat.S_ISDIR(mode):
+        if kind != stat.S_IFDIR:
             raise _unfit(path, f"its /{name} is not a directory")
 
 
@@ -150,15 +151,21 @@ def _read_inside(root: str, folder: str, name: str) -> bytes:
     """Return the first bytes of a regular file two levels below `root`, b"" if there is none."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     opened: list[int] = []
+    path = os.path.join(root, folder, name)
+    if not observe.lexists(os.path.join(root, folder)) or not observe.lexists(path):
+        return b""
     try:
         opened.append(os.open(root, flags | os.O_DIRECTORY))
         opened.append(os.open(folder, flags | os.O_DIRECTORY, dir_fd=opened[-1]))
         opened.append(os.open(name, flags, dir_fd=opened[-1]))
-        if not stat.S_ISREG(os.fstat(opened[-1]).st_mode):
+        info = os.fstat(opened[-1])
+        observe.saw_file(path, info)
+        if not stat.S_ISREG(info.st_mode):
             return b""
         return os.read(opened[-1], _PASSWD_MAX_BYTES)
-    except OSError:
-        return b""  # absent, a link, or not readable: the default stands
+    except OSError as error:
+        observe.miss(f"{path} cannot be read: {error.strerror}")
+        return b""  # a link, or not readable: the default stands
     finally:
         for fd in opened:
             os.close(fd)

@@ -10,6 +10,8 @@ RLIMIT_AS stands only where `address_space` asks for it.
 from __future__ import annotations
 
 from sandbox.errors import HostError
+from sandbox.host import observe
+from sandbox.plan.entry import Probe
 from sandbox.plan.model import Rlimit, Supervise
 from sandbox.policy.model import OFF, PREFER, REQUIRE
 from sandbox.policy.notes import Effective, LimitNote
@@ -129,6 +131,7 @@ def _capped(resource: int, value: int, texts: list[str], name: str) -> Rlimit:
         value = max(1, -(-value // 1000))
     hard = limits_of_caller.getrlimit(resource)[1]
     hard = INFINITY if hard == limits_of_caller.RLIM_INFINITY else hard
+    observe.probed(Probe.RLIMIT, hard, resource)
     if value > hard:
         texts.append(f"the limit {name} is {hard}, as for the caller, not {value}")
     # The second between soft and hard lets SIGXCPU be told from SIGKILL.

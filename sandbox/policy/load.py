@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from sandbox.errors import PolicyError
+from sandbox.host import observe
 from sandbox.policy.compose import inherit
 from sandbox.policy.find import (
     Source,
@@ -95,7 +96,7 @@ class _Loader:
         """Return the composed layer of `source`, and how deep the chain below it is."""
         real = source.path
         if "\0" not in real:  # else it is no path, as reading it will say
-            real = os.path.realpath(real)
+            real = observe.realpath(real)
         known = self._known.get(real)
         if known is None:
             parsed = read_policy_file(source)
@@ -173,7 +174,7 @@ def _widening(beyond: tuple[Excess, ...]) -> PolicyError:
 
 
 def _check_circle(chain: tuple[Source, ...], place: str) -> None:
-    real = [os.path.realpath(source.path) for source in chain]
+    real = [observe.realpath(source.path) for source in chain]
     if real[-1] in real[:-1]:
         names = " → ".join(source.name for source in chain)
         raise PolicyError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from sandbox.host import observe
 from sandbox.plan.model import MountAttr, MountFlag, MountKind, MountOp, Slot, SlotPath
 from sandbox.policy import landlock
 from sandbox.policy.groups import below
@@ -220,11 +221,11 @@ def _links(policy: Policy, targets: frozenset[SlotPath]) -> Iterator[MountOp]:
         where = SlotPath(os.fsencode(link.path))
         if where in targets:
             continue
-        if os.path.isdir(link.path) and not os.path.islink(link.path):
+        if observe.is_dir(link.path) and not observe.is_link(link.path):
             yield MountOp(
                 MountKind.BIND,
                 where,
-                SlotPath(os.fsencode(os.path.realpath(link.path))),
+                SlotPath(os.fsencode(observe.realpath(link.path))),
                 MountFlag.RECURSIVE,
                 MountAttr.RDONLY | MountAttr.NOSUID | MountAttr.NODEV,
                 origin=link.origin,
@@ -236,8 +237,8 @@ def _links(policy: Policy, targets: frozenset[SlotPath]) -> Iterator[MountOp]:
 def _resolver(targets: frozenset[SlotPath]) -> Iterator[MountOp]:
     """Show the host's resolver settings where its network is shared."""
     where = below(_ETC, "resolv.conf")
-    real = os.path.realpath(os.fsdecode(where.path))
-    if where not in targets and _ETC not in targets and os.path.isfile(real):
+    real = observe.realpath(os.fsdecode(where.path))
+    if where not in targets and _ETC not in targets and observe.is_file(real):
         yield MountOp(
             MountKind.BIND,
             where,

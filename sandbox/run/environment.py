@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from sandbox.plan.model import EnvKind, Slot
 
 TYPE_CHECKING = False
@@ -36,6 +38,15 @@ def make_environment(
         elif rule.value.slot is Slot.NONE or slots[rule.value.slot]:
             made.setdefault(rule.name, rule.value.resolve(slots))
     return made
+
+
+def command_parts(
+    rules: tuple[EnvRule, ...], slots: tuple[bytes, ...], argv: tuple[bytes, ...]
+) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """Return the environment of the command `argv` as it is encoded, and where its program lies."""
+    made = make_environment(rules, os.environb, slots)
+    env = tuple(name + b"=" + value for name, value in made.items())
+    return env, program_paths(argv[0], made.get(b"PATH", DEFAULT_PATH)) if argv else ()
 
 
 def program_paths(name: bytes, path: bytes) -> tuple[bytes, ...]:

@@ -39,15 +39,16 @@ def prepare(request: Request) -> Prepared:
     from sandbox.policy.compose import apply_flags
     from sandbox.policy.load import load_policy
     from sandbox.policy.settle import arrange
-    from sandbox.run.environment import DEFAULT_PATH, make_environment, program_paths
+    from sandbox.run.environment import command_parts
 
+    tree = os.fsdecode(request.cwd) or os.getcwd()
     composed = load_policy(
-        request.policy, *request.more_policies, tighten=request.tighten, tree=os.getcwd()
+        request.policy, *request.more_policies, tighten=request.tighten, tree=tree
     )
-    policy = apply_flags(composed, request.flags)
+    policy = apply_flags(composed, request.flags, tree)
     host = detect(need=needed_features(policy))
     plan = compile_plan(policy, host)
-    places = find_places(policy, plan)
+    places = find_places(policy, plan, request.cwd)
     if not plan.namespaces:
         from sandbox.policy.confined import check_narrowing  # few runs go without namespaces
 
@@ -57,14 +58,12 @@ def prepare(request: Request) -> Prepared:
 
         plan = with_virtualenv(plan, places.slots, os.environb[b"VIRTUAL_ENV"])
     plan = arrange(plan, places.slots)
-    environment = make_environment(plan.env, os.environb, places.slots)
+    env, programs = command_parts(plan.env, places.slots, request.argv)
     mounts, placeholders, notes = _extra_mounts(policy.filesystem.groups, plan, places.slots)
     invocation = Invocation(
         argv=request.argv,
-        env=tuple(name + b"=" + value for name, value in environment.items()),
-        programs=program_paths(request.argv[0], environment.get(b"PATH", DEFAULT_PATH))
-        if request.argv
-        else (),
+        env=env,
+        programs=programs,
         cwd=places.cwd,
         slots=places.slots,
         extra_mounts=mounts,
@@ -127,7 +126,7 @@ def execute(
         missing = frozenset(
             inside for inside, path in paths.items() if path not in placeholders.covered
         )
-        invocation = _final_invocation(prepared, scratch.path, missing)
+        invocation = final_invocation(prepared, scratch.path, missing)
         final = replace(prepared, invocation=invocation)
         if not prepared.host.hierarchies:
             return _run(final, forwarding, None, known, emit)
@@ -141,7 +140,7 @@ def _ignore(_event: str, **_fields: object) -> None:
     """Stands for a caller without interest in events."""
 
 
-def _final_invocation(prepared: Prepared, state: bytes, missing: frozenset[bytes]) -> Invocation:
+def final_invocation(prepared: Prepared, state: bytes, missing: frozenset[bytes]) -> Invocation:
     """Put in what exists only now: the state directory, and which placeholders could be made."""
     invocation = prepared.invocation
     slots = list(invocation.slots)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from sandbox.host import observe
 from sandbox.plan.model import MountKind, MountOp, SlotPath
 
 _MAX_BYTES = 65536
@@ -63,13 +64,9 @@ def gitconfig_mounts(home: bytes, inside: bytes) -> tuple[MountOp, ...]:
         return ()
     found = []
     for source, target in _FILES:
-        try:
-            with open(os.path.join(home, source), "rb") as file:
-                text = file.read(_MAX_BYTES + 1)
-        except OSError:
-            continue  # absent or unreadable: git runs with its defaults
-        if len(text) > _MAX_BYTES:
-            continue
+        text = observe.read_file(os.path.join(home, source), _MAX_BYTES + 1)
+        if text is None or len(text) > _MAX_BYTES:
+            continue  # absent, unreadable or no configuration: git runs with its defaults
         content = without_secrets(text) if target.endswith(b"config") else text
         if content:
             path = SlotPath(inside.rstrip(b"/") + b"/" + target)

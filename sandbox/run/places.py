@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from sandbox.errors import UsageError
+from sandbox.host import observe
 from sandbox.host.paths import home_dir
 from sandbox.plan.model import EnvKind, MountKind, Slot
 from sandbox.policy.settle import cwd_obstacle, is_within
@@ -28,13 +29,14 @@ class Places:
     notes: tuple[str, ...] = ()
 
 
-def caller_slots() -> list[bytes]:
+def caller_slots(cwd: bytes = b"") -> list[bytes]:
     """Return the caller's absolute, canonical directories, in the order of Slot.
 
+    Shape:  `cwd` is another working directory than the caller's own.
     Errors: UsageError where the working directory was deleted.
     """
     try:
-        cwd = os.getcwdb()
+        cwd = cwd or os.getcwdb()
     except FileNotFoundError as error:
         raise UsageError(
             "the working directory no longer exists",
@@ -53,8 +55,8 @@ def _canonical(path: bytes) -> bytes:
     """The real path of an existing absolute directory, else b""."""
     if not path.startswith(b"/"):
         return b""
-    real = os.path.realpath(path)
-    return real if os.path.isdir(real) and real != b"/" else b""
+    real = observe.realpath(path)
+    return real if observe.is_dir(real) and real != b"/" else b""
 
 
 def sandbox_home(plan: Plan) -> bytes:
@@ -65,14 +67,14 @@ def sandbox_home(plan: Plan) -> bytes:
     return b"/"
 
 
-def find_places(policy: Policy, plan: Plan) -> Places:
+def find_places(policy: Policy, plan: Plan, cwd: bytes = b"") -> Places:
     """Decide which directories the plan's slots name and where the command starts.
 
     A working directory that is no working tree (/, the home, what holds it, a system directory) is
     not mounted by a policy's ${CWD}: that would show far more. The command then starts in its own
     home.
     """
-    slots = caller_slots()
+    slots = caller_slots(cwd)
     cwd = slots[Slot.CWD]
     notes: list[str] = []
     wants_cwd = any(op.target.slot is Slot.CWD for op in plan.mounts) or any(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import stat
 
+from sandbox.host import observe
 from sandbox.plan.model import MountAttr, MountKind, MountOp, ProtectKind, SlotPath
 from sandbox.policy.settle import is_within
 from sandbox.record import record
@@ -41,7 +42,7 @@ def _kind_of(path: bytes) -> int | None:
     counts on it any more, so this run has to count on it as well.
     """
     try:
-        kind = stat.S_IFMT(os.lstat(path).st_mode)
+        kind = observe.kind_of(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return None if kind == stat.S_IFSOCK else kind

@@ -18,7 +18,8 @@ class Request:
 
     Shape: `argv` as bytes, at least one; `policy` a name or a path with a slash; `flags` the
     command line's layer, in order; `more_policies` are extended together with `policy`; `tighten`
-    are layers that may only restrict, as those found in the working tree.
+    are layers that may only restrict, as those found in the working tree; `cwd` is the working
+    directory, absolute and canonical (b"": the caller's own).
     """
 
     argv: tuple[bytes, ...]
@@ -26,6 +27,7 @@ class Request:
     flags: tuple[Flag, ...] = ()
     more_policies: tuple[str, ...] = ()
     tighten: tuple[str, ...] = ()
+    cwd: bytes = b""
 
 
 @record

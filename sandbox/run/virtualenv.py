@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from sandbox.host import observe
 from sandbox.plan.model import (
     LandlockKind,
     LandlockRule,
@@ -35,8 +36,8 @@ def with_virtualenv(plan: Plan, slots: tuple[bytes, ...], value: bytes) -> Plan:
     Shape: the same plan where there is none, or where a mount shows it already.
     Source: PEP 405: a virtual environment has a pyvenv.cfg at its top.
     """
-    path = os.path.realpath(value) if value.startswith(b"/") else b""
-    if not path or not os.path.isfile(os.path.join(path, b"pyvenv.cfg")):
+    path = observe.realpath(value) if value.startswith(b"/") else b""
+    if not path or not observe.is_file(os.path.join(path, b"pyvenv.cfg")):
         return plan
     home = slots[Slot.HOME]
     if (home and is_within(home, path)) or host_path(plan, slots, path) is not None:

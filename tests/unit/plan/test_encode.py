@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,15 @@ def test_record_formats_are_those_of_the_c_compiler(name: str) -> None:
     assert struct.calcsize(form) == ffi.sizeof(f"struct {name}")
     expanded = _letters(form)
     offsets = [struct.calcsize("=" + "".join(expanded[:i])) for i in range(len(expanded))]
-    assert [field.offset for _name, field in ctype.fields] == offsets
+    assert [at for _name, field in ctype.fields for at in _places(field)] == offsets
+
+
+def _places(field: Any) -> list[int]:
+    """Return the offset of a field, or of each item of an array."""
+    if field.type.kind != "array":
+        return [field.offset]
+    step = ffi.sizeof(field.type.item)
+    return [field.offset + step * index for index in range(field.type.length)]
 
 
 def _letters(form: str) -> list[str]:

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * placeholders.c - stand-ins for absent protected paths, for one run.
+ *
+ * Runs in the supervisor: made before the child, given back after its end. On
+ * the host a placeholder is a socket that nobody listens on; where there is no
+ * such thing, an empty file. A journal names it, so that two runs in one
+ * directory share it and the next run, of either door, collects what a killed
+ * one has left. What it is and why: sandbox/run/placeholders.py, which this
+ * file does the same as.
+ *
+ * Must not: follow a link on the way to a path; remove anything that is not
+ * an empty read-only placeholder any more.
+ */
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "supervise.h"
+#include "sys.h"
+
+#define MODE 0444
+#define ROW_MAX (2 * PATH_MAX + 64)
+
+/* The directory of @path; no component of it may be a link. */
+static int parent_open(const char *path, const char **name)
+{
+	char part[NAME_MAX + 1];
+	int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	for (;;) {
+		size_t size;
+		int next;
+
+		path += strspn(path, "/");
+		size = strcspn(path, "/");
+		if (!path[size])
+			break;
+		if (size > NAME_MAX) {
+			close(fd);
+			return -ENAMETOOLONG;
+		}
+		memcpy(part, path, size);
+		part[size] = '\0';
+		path += size;
+		next = openat(fd, part, O_PATH | O_DIRECTORY | O_NOFOLLOW |
+					O_CLOEXEC);
+		if (next < 0)
+			next = -errno;
+		close(fd);
+		if (next < 0)
+			return next;
+		fd = next;
+	}
+	*name = path;
+	return fd;
+}
+
+/* Where it exists: another run's placeholder, or by now the real thing. It is
+ * covered all the same. */
+static int make_at(int parent, const char *name, mode_t kind)
+{
+	return mknodat(parent, name, kind | MODE, 0) == 0 || errno == EEXIST;
+}
+
+/* Where the caller may not make it, the command may not either: it has the
+ * same rights. */
+static void make(struct sbx_made *made)
+{
+	struct stat found;
+	const char *name;
+	int parent = parent_open(made->path, &name);
+
+	if (parent < 0)
+		return;
+	if ((make_at(parent, name, S_IFSOCK) ||
+	     make_at(parent, name, S_IFREG)) &&
+	    fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) == 0) {
+		made->is_there = 1;
+		made->dev = found.st_dev;
+		made->ino = found.st_ino;
+	}
+	close(parent);
+}
+
+/* Remove the placeholder if it still is what was made (@ino 0: unknown). */
+static void give_back(const char *path, uint64_t dev, uint64_t ino)
+{
+	struct stat found;
+	const char *name;
+	int parent = parent_open(path, &name);
+
+	if (parent < 0)
+		return;		/* its directory is gone, and it with it */
+	if (fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    (!ino || (found.st_dev == dev && found.st_ino == ino)) &&
+	    (S_ISSOCK(found.st_mode) ||
+	     (S_ISREG(found.st_mode) && !found.st_size)) &&
+	    !(found.st_mode & ~(mode_t)MODE & 0777))
+		unlinkat(parent, name, 0);
+	close(parent);
+}
+
+static int names_path(const char *text, const char *path)
+{
+	struct sbx_journal_row row;
+	const char *at = strchr(text, '\n');
+
+	at = at ? at + 1 : NULL;
+	while (at && *at) {
+		at = sbx_journal_next(at, &row);
+		if (at && !strcmp(row.path, path))
+			return 1;
+	}
+	return 0;
+}
+
+static DIR *folder_list(int folder)
+{
+	int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *list = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!list && fd >= 0)
+		close(fd);
+	return list;
+}
+
+static const char *journal_name(DIR *list)
+{
+	const struct dirent *item;
+
+	while ((item = readdir(list)))
+		if (strcmp(item->d_name, ".") && strcmp(item->d_name, "..") &&
+		    strcmp(item->d_name, "lock"))
+			return item->d_name;
+	return NULL;
+}
+
+/* Whether a living run counts on it; where nobody can tell, it does. */
+static int is_held(int folder, const char *path)
+{
+	DIR *list = folder_list(folder);
+	const char *name;
+	int held = !list;
+
+	while (!held && (name = journal_name(list))) {
+		char *text = sbx_journal_read(folder, name);
+
+		held = !text || (sbx_journal_is_alive(text) &&
+				 names_path(text, path));
+		free(text);
+	}
+	if (list)
+		closedir(list);
+	return held;
+}
+
+static void journal_collect(int folder, const char *text)
+{
+	struct sbx_journal_row row;
+	const char *at = strchr(text, '\n');
+
+	at = at ? at + 1 : NULL;
+	while (at && *at) {
+		at = sbx_journal_next(at, &row);
+		if (at && !is_held(folder, row.path))
+			give_back(row.path, row.dev, row.ino);
+	}
+}
+
+/* Give back what runs left that ended without doing so. */
+static int collect(int folder)
+{
+	DIR *list = folder_list(folder);
+	const char *name;
+
+	if (!list)
+		return -errno;
+	while ((name = journal_name(list))) {
+		char *text = sbx_journal_read(folder, name);
+
+		if (text && !sbx_journal_is_alive(text)) {
+			unlinkat(folder, name, 0);
+			journal_collect(folder, text);
+		}
+		free(text);
+	}
+	closedir(list);
+	return 0;
+}
+
+static void run_id_make(char run_id[17])
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned char bytes[8];
+	size_t i;
+
+	while (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+		;
+	for (i = 0; i < sizeof(bytes); i++) {
+		run_id[2 * i] = digits[bytes[i] >> 4];
+		run_id[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	run_id[16] = '\0';
+}
+
+static size_t row_format(char *out, const struct sbx_made *made)
+{
+	static const char digits[] = "0123456789abcdef";
+	const unsigned char *from = (const unsigned char *)made->path;
+	char number[24];
+	char *at = out;
+
+	at += sbx_format_u64(made->dev, 10, number);
+	strcpy(out, number);
+	*at++ = ' ';
+	at += sbx_format_u64(made->ino, 10, at);
+	*at++ = ' ';
+	for (; *from; from++) {
+		*at++ = digits[*from >> 4];
+		*at++ = digits[*from & 15];
+	}
+	*at++ = '\n';
+	return (size_t)(at - out);
+}
+
+/* All of them before they are made, then those that were. */
+static int rows_write(const struct sbx_placeholders *placeholders, int is_made)
+{
+	size_t used = 0, i;
+	char *rows = malloc(placeholders->count * ROW_MAX);
+	int err;
+
+	if (!rows)
+		return -ENOMEM;
+	for (i = 0; i < placeholders->count; i++)
+		if (!is_made || placeholders->made[i].is_there)
+			used += row_format(rows + used, &placeholders->made[i]);
+	err = sbx_journal_write(placeholders->folder, placeholders->run_id,
+				rows, used);
+	free(rows);
+	return err;
+}
+
+static int made_init(struct sbx_placeholders *placeholders,
+		     const struct sbx_view *entry)
+{
+	const struct sbx_placeholder *records;
+	size_t i;
+
+	records = sbx_records(entry, SBX_SECTION_ENTRY_PLACEHOLDERS,
+			      &placeholders->count);
+	if (!placeholders->count)
+		return 0;
+	placeholders->made = calloc(placeholders->count,
+				    sizeof(*placeholders->made));
+	if (!placeholders->made)
+		return -ENOMEM;
+	for (i = 0; i < placeholders->count; i++) {
+		const char *path = sbx_string(entry, records[i].host);
+
+		if (*path != '/' || strlen(path) >= PATH_MAX)
+			return -EINVAL;
+		placeholders->made[i].path = path;
+	}
+	return 0;
+}
+
+/**
+ * sbx_placeholders_open - collect what is left of others, make this run's
+ * @entry: see struct sbx_job; NULL: nothing to do
+ * Context: supervisor, before the child.
+ * Return: 0, or -errno where the journal cannot be kept; either way
+ *	sbx_placeholders_close() is to be called.
+ */
+int sbx_placeholders_open(struct sbx_placeholders *placeholders,
+			  const struct sbx_view *entry)
+{
+	size_t i;
+	int err, lock;
+
+	memset(placeholders, 0, sizeof(*placeholders));
+	placeholders->folder = -1;
+	err = entry ? made_init(placeholders, entry) : 0;
+	if (err || !placeholders->count)
+		return err;
+	placeholders->folder = sbx_journal_folder();
+	if (placeholders->folder < 0)
+		return placeholders->folder;
+	lock = sbx_journal_lock(placeholders->folder);
+	if (lock < 0)
+		return lock;
+	run_id_make(placeholders->run_id);
+	err = collect(placeholders->folder);
+	if (!err)
+		err = rows_write(placeholders, 0);
+	for (i = 0; !err && i < placeholders->count; i++)
+		make(&placeholders->made[i]);
+	if (!err)
+		err = rows_write(placeholders, 1);
+	close(lock);
+	return err;
+}
+
+/**
+ * sbx_placeholders_close - give this run's placeholders back
+ * Context: supervisor, after the end of the child.
+ * Return: 0, or -errno where the next run has to collect them.
+ */
+int sbx_placeholders_close(struct sbx_placeholders *placeholders)
+{
+	int lock = 0;
+	size_t i;
+
+	if (placeholders->folder >= 0 && *placeholders->run_id) {
+		lock = sbx_journal_lock(placeholders->folder);
+		if (lock >= 0) {
+			unlinkat(placeholders->folder, placeholders->run_id, 0);
+			for (i = 0; i < placeholders->count; i++) {
+				const struct sbx_made *made =
+					&placeholders->made[i];
+
+				if (made->is_there &&
+				    !is_held(placeholders->folder, made->path))
+					give_back(made->path, made->dev,
+						  made->ino);
+			}
+			close(lock);
+		}
+	}
+	if (placeholders->folder >= 0)
+		close(placeholders->folder);
+	free(placeholders->made);
+	placeholders->made = NULL;
+	placeholders->folder = -1;
+	return lock < 0 ? lock : 0;
+}
