@@ -270,7 +270,8 @@ static void sorted_insert(int *list, size_t count, int value)
  * sbx_stage_fds - the command's descriptors, and no others
  *
  * Sources are first copied above every target, since a map may swap
- * numbers; the error pipe moves up too and closes itself at exec.
+ * numbers; the error pipe and the socket that the listener leaves by move up
+ * too, and close themselves at exec.
  * A source that the caller has closed stays closed inside.
  * Context: command.
  */
@@ -280,7 +281,7 @@ int sbx_stage_fds(struct sbx_context *ctx)
 	const struct sbx_fd_map *fds =
 		sbx_records(&ctx->invocation, SBX_SECTION_FDS, &count);
 	int copies[SBX_FDS_MAX];
-	int kept[SBX_FDS_MAX + 1];
+	int kept[SBX_FDS_MAX + 2];
 	int floor = 3;
 
 	for (i = 0; i < count; i++)
@@ -289,6 +290,12 @@ int sbx_stage_fds(struct sbx_context *ctx)
 	ctx->error_fd = fcntl(ctx->error_fd, F_DUPFD_CLOEXEC, floor);
 	if (ctx->error_fd < 0)
 		return -errno;
+	if (ctx->is_notifying) {
+		ctx->handover_fd = fcntl(ctx->handover_fd, F_DUPFD_CLOEXEC,
+					 floor);
+		if (ctx->handover_fd < 0)
+			return -errno;
+	}
 	for (i = 0; i < count; i++) {
 		int source = fds[i].source == SBX_FD_TERMINAL ? ctx->terminal_fd
 							      : fds[i].source;
@@ -305,5 +312,7 @@ int sbx_stage_fds(struct sbx_context *ctx)
 		sorted_insert(kept, kept_count++, fds[i].target);
 	}
 	sorted_insert(kept, kept_count++, ctx->error_fd);
+	if (ctx->is_notifying)
+		sorted_insert(kept, kept_count++, ctx->handover_fd);
 	return close_others(kept, kept_count);
 }

@@ -44,11 +44,13 @@ struct sbx_view {
  * @slots: slot values, "" where the caller has none
  * @source_fds: detached trees opened by a privileged parent, one for each
  *	mount of plan and invocation, -1 where none; NULL: the child opens them
+ * @is_notifying: the filter has refused calls answered by the supervisor
  * @is_switching_ids: the outside id is not the caller's
  * @control_fd: read end; 'M' = maps written, 'G' = barrier open, EOF = die
  * @error_fd: write end
  * @status_fd: write end
- * @handover_fd: socket to the supervisor for the terminal's master, or -1
+ * @handover_fd: socket to the supervisor for the terminal's master and the
+ *	filter's listener, or -1
  * @terminal_fd: the command's own terminal, or -1
  * @old_root: O_PATH descriptor of the root the sources are taken from
  * @new_root: the mount that becomes /
@@ -76,6 +78,7 @@ struct sbx_context {
 	const struct sbx_invocation_core *run;
 	const char *slots[SBX_SLOT_COUNT];
 	int *source_fds;
+	int is_notifying;
 	int is_switching_ids;
 	int control_fd;
 	int error_fd;
@@ -219,6 +222,10 @@ struct sbx_taken {
 /* request.c */
 int sbx_request_take(struct sbx_context *ctx);
 int sbx_request_refuse(int socket, int is_once, int err);
+
+/* pass.c */
+int sbx_fd_pass(int socket, char tag, unsigned char value, int fd);
+int sbx_fd_take(int socket, char tag, unsigned char *value);
 
 /* text.c: async-signal-safe helpers */
 size_t sbx_format_u64(uint64_t value, unsigned int base, char out[24]);

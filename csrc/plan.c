@@ -194,6 +194,16 @@ static int landlock_check(const struct sbx_view *view, struct sbx_error *error)
 	return 0;
 }
 
+/* A tree has one listener, and what is said of it rests on one program. */
+static int filter_flags_check(uint32_t flags, size_t count)
+{
+	if (flags & ~(uint32_t)SBX_FILTER_FLAGS_ALL)
+		return -EINVAL;
+	if (!(flags & SBX_FILTER_NOTIFY))
+		return flags ? -EINVAL : 0;
+	return count == 1 ? 0 : -EINVAL;
+}
+
 static int filters_check(const struct sbx_view *view, struct sbx_error *error)
 {
 	size_t code_count, count, i;
@@ -206,7 +216,7 @@ static int filters_check(const struct sbx_view *view, struct sbx_error *error)
 		if (!filters[i].count || filters[i].count > FILTER_MAX ||
 		    filters[i].first > code_count ||
 		    filters[i].count > code_count - filters[i].first ||
-		    filters[i].flags)
+		    filter_flags_check(filters[i].flags, count) < 0)
 			return sbx_check_fail(error, SBX_SECTION_FILTERS,
 					      EINVAL);
 	}

@@ -9,7 +9,7 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 
-#include "core.h"
+#include "notify.h"
 #include "sys.h"
 
 int sbx_seccomp_action_avail(uint32_t action)
@@ -32,6 +32,7 @@ int sbx_stage_seccomp(struct sbx_context *ctx)
 	const struct sock_filter *code;
 	const struct sbx_filter *filters;
 	long proof;
+	int err;
 
 	code = sbx_records(&ctx->plan, SBX_SECTION_CODE, &code_count);
 	filters = sbx_records(&ctx->plan, SBX_SECTION_FILTERS, &count);
@@ -44,6 +45,13 @@ int sbx_stage_seccomp(struct sbx_context *ctx)
 		};
 
 		ctx->error.op = (int32_t)i;
+		if (filters[i].flags & SBX_FILTER_NOTIFY) {
+			err = sbx_listener_load(ctx, program.filter,
+						&filters[i]);
+			if (err)
+				return err;
+			continue;
+		}
 		if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0,
 			    &program) < 0)
 			return -errno;

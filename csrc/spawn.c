@@ -9,7 +9,8 @@
  *                             tells pid 1 that the supervisor is gone
  *   error    child -> parent  one struct sbx_error, or end of file at exec
  *   status   pid 1 -> parent  one struct sbx_status when the command ended
- * and, where it gets a terminal of its own, a socket for that one's master.
+ * and a socket, where it gets a terminal of its own or its refused calls are
+ * recorded, for the terminal's master and the filter's listener.
  *
  * Thread-safe: no state outlives the call; signals stay blocked in this
  * thread from before the clone until the parent is back, so that no handler
@@ -34,7 +35,7 @@ struct pipes {
 	int control[2];
 	int error[2];
 	int status[2];
-	int handover[2];	/* -1 without a terminal */
+	int handover[2];	/* -1 where nothing is handed over */
 };
 
 static int fail(struct sbx_error *error, enum sbx_stage stage, int err)
@@ -86,12 +87,12 @@ static int socket_open(int ends[2])
 {
 	int raw[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, raw) < 0)
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, raw) < 0)
 		return -errno;
 	return ends_raise(raw, ends);
 }
 
-static int pipes_open(struct pipes *pipes, int has_terminal)
+static int pipes_open(struct pipes *pipes, int has_handover)
 {
 	int err;
 
@@ -101,7 +102,7 @@ static int pipes_open(struct pipes *pipes, int has_terminal)
 		err = pipe_open(pipes->error);
 	if (!err)
 		err = pipe_open(pipes->status);
-	if (!err && has_terminal)
+	if (!err && has_handover)
 		err = socket_open(pipes->handover);
 	if (err)
 		pipes_close(pipes);
@@ -154,11 +155,22 @@ static int outside_differs(const struct sbx_context *ctx)
 	       sbx_id_outside(ctx, SBX_ID_GID) != getegid();
 }
 
+/* The end of each command, and of all, is pid 1's business; and the listener,
+ * of which a tree has one, is handed over before the sandbox is ready. */
+static int is_servable(const struct sbx_context *ctx)
+{
+	uint32_t wanted = SBX_INVOCATION_ONCE | SBX_INVOCATION_FILTER_FIRST;
+
+	return ctx->core->namespaces & SBX_CLONE_NEWPID &&
+	       (!ctx->is_notifying || (ctx->run->flags & wanted) == wanted);
+}
+
 static int context_init(struct sbx_context *ctx, const void *plan,
 			size_t plan_size, const void *invocation,
 			size_t invocation_size, struct sbx_error *error)
 {
 	size_t argc, envc, count, i;
+	const struct sbx_filter *filters;
 	const uint32_t *slots;
 	int err;
 
@@ -191,13 +203,14 @@ static int context_init(struct sbx_context *ctx, const void *plan,
 	sbx_records(&ctx->invocation, SBX_SECTION_ARGV, &argc);
 	sbx_records(&ctx->invocation, SBX_SECTION_ENVP, &envc);
 	ctx->requests_fd = (int)ctx->run->requests;
+	filters = sbx_records(&ctx->plan, SBX_SECTION_FILTERS, &count);
+	for (i = 0; i < count; i++)
+		ctx->is_notifying |= (filters[i].flags & SBX_FILTER_NOTIFY) != 0;
 	ctx->supervisor_pid = getpid();
 	sbx_records(&ctx->invocation, SBX_SECTION_MOUNTS, &count);
 	if (count && !(ctx->core->namespaces & SBX_CLONE_NEWNS))
 		return fail(error, SBX_STAGE_CHECK, -EINVAL);
-	/* the end of each command, and of all, is pid 1's business */
-	if (ctx->run->flags & SBX_INVOCATION_SERVE &&
-	    !(ctx->core->namespaces & SBX_CLONE_NEWPID))
+	if (ctx->run->flags & SBX_INVOCATION_SERVE && !is_servable(ctx))
 		return fail(error, SBX_STAGE_CHECK, -EINVAL);
 	ctx->vectors = malloc((argc + envc + 2) * sizeof(char *));
 	return ctx->vectors ? 0 : fail(error, SBX_STAGE_CHECK, -ENOMEM);
@@ -314,7 +327,7 @@ static int start(struct sbx_context *ctx, struct pipes *pipes,
 	child->control_fd = pipes->control[1];
 	child->error_fd = pipes->error[0];
 	child->status_fd = pipes->status[0];
-	child->terminal_fd = pipes->handover[0];
+	child->handover_fd = pipes->handover[0];
 	return 0;
 }
 
@@ -342,7 +355,8 @@ int sbx_spawn(const void *plan, size_t plan_size, const void *invocation,
 		error->op = -1;
 		error->detail = 0;
 	}
-	err = pipes_open(&pipes, (ctx.run->flags & SBX_INVOCATION_TERMINAL) != 0);
+	err = pipes_open(&pipes, ctx.is_notifying ||
+			 (ctx.run->flags & SBX_INVOCATION_TERMINAL) != 0);
 	if (err) {
 		fail(error, SBX_STAGE_CLONE, err);
 		goto out;

@@ -22,23 +22,18 @@
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/vfs.h>
 #include <termios.h>
 
 #include "core.h"
 #include "sys.h"
 
+#define TAG_TERMINAL 'T'
+
 /* Linux 4.13; older headers lack it */
 #ifndef TIOCGPTPEER
 #define TIOCGPTPEER _IO('T', 0x41)
 #endif
-
-/* Room for one descriptor in a control message, aligned as the kernel asks. */
-union fd_message {
-	struct cmsghdr header;
-	char bytes[CMSG_SPACE(sizeof(int))];
-};
 
 /* The multiplexer: below a mount of our own, or without one, the host's. */
 static int multiplexer_open(const struct sbx_context *ctx)
@@ -93,31 +88,6 @@ static int modes_copy(int from, int to, int is_foreground)
 	return tcsetattr(to, TCSANOW, &modes) < 0 ? -errno : 0;
 }
 
-static int fd_send(int socket, int fd)
-{
-	union fd_message message;
-	char byte = 'T';
-	struct iovec data = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr header = {
-		.msg_iov = &data,
-		.msg_iovlen = 1,
-		.msg_control = message.bytes,
-		.msg_controllen = sizeof(message.bytes),
-	};
-	struct cmsghdr *control;
-
-	memset(&message, 0, sizeof(message));
-	control = CMSG_FIRSTHDR(&header);
-	control->cmsg_level = SOL_SOCKET;
-	control->cmsg_type = SCM_RIGHTS;
-	control->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(control), &fd, sizeof(int));
-	while (sendmsg(socket, &header, MSG_NOSIGNAL) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return 0;
-}
-
 static int master_hand_over(struct sbx_context *ctx, int master)
 {
 	int slave = slave_open(master);
@@ -137,7 +107,7 @@ static int master_hand_over(struct sbx_context *ctx, int master)
 		return err;
 	if (setsid() < 0 || ioctl(ctx->terminal_fd, TIOCSCTTY, 0) < 0)
 		return -errno;
-	return fd_send(ctx->handover_fd, master);
+	return sbx_fd_pass(ctx->handover_fd, TAG_TERMINAL, 0, master);
 }
 
 /**
@@ -155,8 +125,6 @@ int sbx_stage_terminal(struct sbx_context *ctx)
 		return master;
 	err = master_hand_over(ctx, master);
 	close(master);
-	close(ctx->handover_fd);
-	ctx->handover_fd = -1;
 	return err;
 }
 
@@ -190,29 +158,8 @@ void sbx_terminal_grant(const struct sbx_context *ctx)
 
 int sbx_terminal_receive(int socket)
 {
-	union fd_message message;
-	char byte;
-	struct iovec data = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr header = {
-		.msg_iov = &data,
-		.msg_iovlen = 1,
-		.msg_control = message.bytes,
-		.msg_controllen = sizeof(message.bytes),
-	};
-	struct cmsghdr *control;
-	ssize_t got;
-	int fd;
+	unsigned char unused;
+	int fd = sbx_fd_take(socket, TAG_TERMINAL, &unused);
 
-	do {
-		got = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
-	} while (got < 0 && errno == EINTR);
-	if (got < 0)
-		return -errno;
-	control = CMSG_FIRSTHDR(&header);
-	if (got != 1 || !control || control->cmsg_level != SOL_SOCKET ||
-	    control->cmsg_type != SCM_RIGHTS ||
-	    control->cmsg_len != CMSG_LEN(sizeof(int)))
-		return -EPIPE;
-	memcpy(&fd, CMSG_DATA(control), sizeof(int));
-	return fd;
+	return fd == -ENODATA ? -EPIPE : fd;
 }

@@ -13,8 +13,9 @@ from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
-    "checksum child confine content entry facts idmaps init landlock mounts overlay plan request "
-    "root seccomp serve sources spawn targets terminal text tree userns view"
+    "bpf_run checksum child confine content entry facts idmaps init landlock listener mounts notify "
+    "notify_text overlay pass plan request root seccomp serve sources spawn targets terminal text "
+    "tree userns view"
 )
 ABI = ("abi", "abi_job", "abi_entry", "abi_serve")
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-fstack-protector-strong"]
@@ -30,7 +31,7 @@ ffibuilder.set_source(
     '#include "core.h"\n',
     sources=[f"csrc/{name}.c" for name in SOURCES.split()],
     include_dirs=["csrc"],
-    depends=[f"csrc/{name}.h" for name in (*ABI, "core", "sys", "mounts")],
+    depends=[f"csrc/{name}.h" for name in (*ABI, "core", "sys", "mounts", "notify")],
     extra_compile_args=FLAGS + HARDENING + STRICT,
     extra_link_args=["-Wl,-z,relro,-z,now"],
     py_limited_api=True,

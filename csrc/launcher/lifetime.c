@@ -149,6 +149,6 @@ void sbx_child_close(struct sbx_child *child)
 	fd_close(&child->control_fd);
 	fd_close(&child->error_fd);
 	fd_close(&child->status_fd);
-	fd_close(&child->terminal_fd);
+	fd_close(&child->handover_fd);
 	fd_close(&child->pidfd);
 }

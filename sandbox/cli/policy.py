@@ -14,8 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sandbox.policy.model import Policy
-
 COMMAND = "sandbox policy"
 SCHEMA = 1
 EXIT_NO = 1  # the question was answered, and the answer is no
@@ -44,11 +42,22 @@ class Verb:
 
 _FROM = Option("from", "the format: docker, oci, kubernetes or systemd", "FORMAT")
 _TO = Option("to", "the format: docker, oci, kubernetes or systemd", "FORMAT")
-_CAPS = Option("caps", "import for a container with this capability", "CAP", is_list=True)
-_KERNEL = Option("kernel", "import for this kernel, such as 6.1, not for this one", "VERSION")
+_CAPS = Option(
+    "caps", "a profile's container has this capability; docker: its usual 14", "CAP", is_list=True
+)
+_KERNEL = Option("kernel", "a profile for this kernel, such as 6.1, not for this one", "VERSION")
+_NO_TREE = Option("no-tree", "without the layers (.sandbox.toml) of the working tree")
+_TREE = Option("tree", "both within the layers (.sandbox.toml) of the working tree")
+_COMPARED = (_TREE, _CAPS, _KERNEL)
 VERBS = (
     Verb("list", "policy_show", "", "the policies that have a name"),
-    Verb("show", "policy_show", "P", "every value, and the line that it comes from", (_TIGHTEN,)),
+    Verb(
+        "show",
+        "policy_show",
+        "P",
+        "every value, and the line that it comes from",
+        (_TIGHTEN, _NO_TREE),
+    ),
     Verb(
         "explain",
         "policy_explain",
@@ -59,6 +68,7 @@ VERBS = (
             Option("host", "can this host be reached", "HOST[:PORT]"),
             Option("syscall", "does this call pass, and by which rule", "CALL[:ARG]..."),
             _TIGHTEN,
+            _NO_TREE,
             _ARCH,
         ),
     ),
@@ -67,18 +77,28 @@ VERBS = (
         "policy_compare",
         "P...",
         "contradictions, dead lines and weak spots",
-        (Option("strict", "warnings count as errors"),),
+        (Option("strict", "warnings count as errors"), _NO_TREE),
     ),
     Verb(
-        "diff", "policy_compare", "A B", "what takes effect in one and not in the other", (_ARCH,)
+        "diff",
+        "policy_compare",
+        "A B",
+        "what takes effect in one and not in the other, as named",
+        (*_COMPARED, _ARCH),
     ),
-    Verb("tighter", "policy_compare", "A B", "is B at most what A allows; else each way"),
+    Verb(
+        "tighter",
+        "policy_compare",
+        "A B",
+        "is B at most what A allows, as named; else each way",
+        _COMPARED,
+    ),
     Verb(
         "simulate",
         "policy_explain",
         "P CALL[:ARG]...",
         "calls through the compiled filter",
-        (_TIGHTEN, _ARCH),
+        (_TIGHTEN, _NO_TREE, _ARCH),
     ),
     Verb(
         "score",
@@ -90,6 +110,7 @@ VERBS = (
             Option("at-least", "fail below N out of reach: kernelctf=77", "LIST=N", is_list=True),
             Option("all", "name every bug and what holds it"),
             _TIGHTEN,
+            _NO_TREE,
             _ARCH,
         ),
     ),
@@ -105,7 +126,7 @@ VERBS = (
         "policy_exchange",
         "P",
         "another tool's rules from a policy",
-        (_TO, _TIGHTEN, _ARCH),
+        (_TO, _TIGHTEN, _NO_TREE, _ARCH),
     ),
     Verb("schema", "policy_show", "", "the JSON Schema of policy files, for editors"),
 )
@@ -195,17 +216,6 @@ def verb_usage(verb: Verb) -> str:
 
     head = f"usage: {COMMAND} {verb.name} [OPTION]... {verb.arguments}".rstrip()
     return f"{head}\n\n{verb.help}\n\n" + options_help((*verb.options, _JSON, _HELP))
-
-
-def load(name: str, parsed: Parsed | None = None) -> Policy:
-    """Return the policy or layer that a word of the command line names, within --tighten.
-
-    Errors: PolicyError as load_policy.
-    """
-    from sandbox.policy.load import load_policy
-
-    layers = parsed.all("tighten") if parsed is not None else ()
-    return load_policy(name, tighten=layers, is_base=False)
 
 
 def show_json(data: dict[str, Any]) -> None:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from sandbox.cli.policy import EXIT_NO, arch_of, load, show_json
-from sandbox.cli.streams import show
+from sandbox.cli.policy import EXIT_NO, arch_of, show_json
+from sandbox.cli.policy_load import found_in_tree, imported_from, load, note_tree
+from sandbox.cli.streams import say, show
 from sandbox.text import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Iterable
+    from typing import Any, TypeVar
 
     from sandbox.cli.options import Parsed
+    from sandbox.policy.difference import Change
+    from sandbox.policy.model import Policy
+    from sandbox.policy.tighter import Widening
+
+    _Row = TypeVar("_Row", Change, Widening)
 
 _WIDTH = 98
-_HEADS = {"calls": "calls", "paths": "paths", "values": "values"}
+_AREAS = ("calls", "paths", "values")
 
 
 def run_lint(parsed: Parsed) -> int:
@@ -21,12 +28,15 @@ def run_lint(parsed: Parsed) -> int:
     from sandbox.policy.lint import ERROR, lint
     from sandbox.record import to_data
 
-    found = [(name, lint(load(name))) for name in parsed.rest]
+    note_tree(parsed, parsed.rest)
+    found = [(name, lint(load(name, parsed))) for name in parsed.rest]
     every = [one for _, findings in found for one in findings]
     counted = [one for one in every if one.level == ERROR or parsed.has("strict")]
     if parsed.has("json"):
         data = [{"policy": name, "findings": to_data(findings)} for name, findings in found]
-        show_json({"clean": not counted, "policies": data})
+        show_json(
+            {"clean": not counted, "tree": found_in_tree(parsed, parsed.rest), "policies": data}
+        )
     else:
         for name, findings in found:
             for one in findings:
@@ -44,11 +54,10 @@ def run_diff(parsed: Parsed) -> int:
     from sandbox.policy.difference import differences
     from sandbox.record import to_data
 
-    a, b = load(parsed.rest[0]), load(parsed.rest[1])
-    changes = differences(a, b, arch_of(parsed))
+    a, b, about = _both(parsed)
+    changes = _compared(differences(a, b, arch_of(parsed)), about)
     if parsed.has("json"):
-        names = {"a": _names(a), "b": _names(b)}
-        show_json({"same": not changes, **names, "changes": to_data(changes)})
+        show_json({"same": not changes, **about, "changes": to_data(changes)})
         return EXIT_NO if changes else 0
     if not changes:
         show(f"{escape(a.name)} and {escape(b.name)} have the same effect\n")
@@ -66,11 +75,10 @@ def run_tighter(parsed: Parsed) -> int:
     from sandbox.policy.tighter import widenings
     from sandbox.record import to_data
 
-    a, b = load(parsed.rest[0]), load(parsed.rest[1])
-    found = widenings(a, b)
+    a, b, about = _both(parsed)
+    found = _compared(widenings(a, b), about)
     if parsed.has("json"):
-        names = {"a": _names(a), "b": _names(b)}
-        show_json({"tighter": not found, **names, "widenings": to_data(found)})
+        show_json({"tighter": not found, **about, "widenings": to_data(found)})
         return EXIT_NO if found else 0
     if not found:
         show(f"{escape(b.name)} allows nothing that {escape(a.name)} does not\n")
@@ -84,9 +92,31 @@ def run_tighter(parsed: Parsed) -> int:
         )
         for one in found
     ]
-    head = f"{escape(b.name)} is wider than {escape(a.name)} in {len(found)} ways\n"
+    ways = "1 way" if len(found) == 1 else f"{len(found)} ways"
+    head = f"{escape(b.name)} is wider than {escape(a.name)} in {ways}\n"
     show(f"{head}--- {escape(a.name)}\n+++ {escape(b.name)}\n" + _grouped(rows))
     return EXIT_NO
+
+
+def _both(parsed: Parsed) -> tuple[Policy, Policy, dict[str, Any]]:
+    """Return the two policies to compare, and what an answer says about the comparison."""
+    note_tree(parsed, parsed.rest, is_compared=True)
+    a, b = (load(name, parsed, is_compared=True) for name in parsed.rest)
+    forms = {imported_from(name)[0] for name in parsed.rest} - {"", "systemd"}
+    if forms and not parsed.has("json"):
+        say("sandbox: note: calls alone are compared: a seccomp profile says nothing else")
+    about = {
+        "a": _names(a),
+        "b": _names(b),
+        "tree": found_in_tree(parsed, parsed.rest, is_compared=True),
+        "areas": ["calls"] if forms else list(_AREAS),
+    }
+    return a, b, about
+
+
+def _compared(found: Iterable[_Row], about: dict[str, Any]) -> list[_Row]:
+    """Return the rows of the areas that both sides say something about."""
+    return [one for one in found if one.area in about["areas"]]
 
 
 def _witness(one: Any) -> str:
@@ -105,14 +135,13 @@ def _side(text: str, origin: str) -> str:
 def _grouped(rows: list[tuple[str, str, str, str]]) -> str:
     """Return the rows with those that differ in the same way together, area by area."""
     groups: dict[tuple[str, str, str], list[str]] = {}
-    order = tuple(_HEADS)
-    for area, name, a, b in sorted(rows, key=lambda row: order.index(row[0])):
+    for area, name, a, b in sorted(rows, key=lambda row: _AREAS.index(row[0])):
         groups.setdefault((area, a, b), []).append(name)
     lines: list[str] = []
     last = ""
     for (area, a, b), names in groups.items():
         if area != last:
-            lines += ["", f"{_HEADS[area]}:"]
+            lines += ["", f"{area}:"]
             last = area
         lines += _wrapped([escape(name) for name in names])
         lines += [f"    - {escape(a)}", f"    + {escape(b)}"]

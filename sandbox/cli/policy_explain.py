@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-from sandbox.cli.policy import EXIT_NO, arch_of, load, show_json
+from sandbox.cli.policy import EXIT_NO, arch_of, show_json
+from sandbox.cli.policy_load import found_in_tree, has_tree, imported_from, load, note_tree
 from sandbox.cli.streams import show
 from sandbox.errors import UsageError
-from sandbox.text import escape
+from sandbox.text import escape, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ def run_explain(parsed: Parsed) -> int:
             hint="run it once for each",
             code="usage.option",
         )
+    if asked == ["path"] and imported_from(parsed.rest[0])[0]:
+        raise UsageError(
+            f"{quote(parsed.rest[0])} says nothing of files",
+            hint="--syscall asks about a profile of another tool",
+            code="usage.option",
+        )
+    note_tree(parsed)
     policy = load(parsed.rest[0], parsed)
     if not asked:
         return _prose(parsed, policy)
@@ -49,7 +57,8 @@ def _prose(parsed: Parsed, policy: Policy) -> int:
     sections = policy_prose(open_court(policy, arch_of(parsed)))
     if parsed.has("json"):
         sections_data = [{"about": head, "says": rows} for head, rows in sections]
-        show_json({"policy": policy_data(policy), "sections": sections_data})
+        data = {"policy": policy_data(policy), "tree": found_in_tree(parsed)}
+        show_json({**data, "sections": sections_data})
         return 0
     lines = [f"{escape(policy.name)}: {escape(policy.summary)}"]
     for head, rows in sections:
@@ -64,15 +73,19 @@ def _path(parsed: Parsed, question: str) -> int:
 
     # As the shell does for a word of its own: `~` after an option is not expanded by every shell.
     path = os.path.abspath(os.path.expanduser(question))
-    found = look(
-        prepare(Request(argv=(), policy=parsed.rest[0], tighten=parsed.all("tighten"))),
-        os.fsencode(path),
+    request = Request(
+        argv=(),
+        policy=parsed.rest[0],
+        tighten=parsed.all("tighten"),
+        has_tree=has_tree(parsed),
     )
+    found = look(prepare(request), os.fsencode(path))
     exists = found.host is not None and os.path.lexists(found.host)
     if parsed.has("json"):
         show_json(
             {
                 "path": path,
+                "tree": found_in_tree(parsed),
                 "inside": found.inside,
                 "is": found.what,
                 "rights": list(found.rights),
@@ -117,7 +130,8 @@ def _host(parsed: Parsed, policy: Policy, question: str) -> int:
         may, key = False, "syscalls.socket_families"
         reason, origin = f"internet sockets answer {families[0]}", origin_below(policy, key)
     if parsed.has("json"):
-        show_json({"host": question, "reached": may, "why": reason, "key": key, "origin": origin})
+        head = {"host": question, "tree": found_in_tree(parsed), "reached": may}
+        show_json({**head, "why": reason, "key": key, "origin": origin})
     else:
         word = "can be reached" if may else "cannot be reached"
         show(f"{escape(question)} {word}: {reason}\n  rule      {key}   {escape(origin)}\n")
@@ -132,7 +146,8 @@ def _syscall(parsed: Parsed, policy: Policy, question: str) -> int:
     judgement = judge(court, call)
     clauses = _clauses(court, call.name)
     if parsed.has("json"):
-        show_json({**_call_data(question, judgement), "conditions": clauses})
+        data = {**_call_data(question, judgement), "tree": found_in_tree(parsed)}
+        show_json({**data, "conditions": clauses})
     else:
         show(_call_text(question, judgement))
         for row in clauses:
@@ -182,11 +197,13 @@ def run_simulate(parsed: Parsed) -> int:
     from sandbox.policy.judge import judge, open_court, parse_call
 
     name, *texts = parsed.rest
+    note_tree(parsed)
     policy = load(name, parsed)
     court = open_court(policy, arch_of(parsed))
     found = [(text, judge(court, parse_call(text, court.arch))) for text in texts]
     if parsed.has("json"):
-        show_json({"arch": court.arch, "calls": [_call_data(*one) for one in found]})
+        head = {"arch": court.arch, "tree": found_in_tree(parsed)}
+        show_json({**head, "calls": [_call_data(*one) for one in found]})
     else:
         show("".join(_call_text(*one) for one in found))
     return 0 if all(one.action.kind == "allow" for _, one in found) else EXIT_NO

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sandbox.cli.policy import EXIT_NO, arch_of, load, show_json
+from sandbox.cli.policy import EXIT_NO, arch_of, show_json
+from sandbox.cli.policy_load import found_in_tree, load, note_tree
 from sandbox.cli.streams import show
 from sandbox.errors import UsageError
 from sandbox.text import escape, quote
@@ -29,13 +30,15 @@ def run_score(parsed: Parsed) -> int:
         )
     lists = read_bug_lists(path)
     least = _least(parsed, tuple(one.name for one in lists))
+    note_tree(parsed)
     policy = load(parsed.rest[0], parsed)
     arch = arch_of(parsed)
     scores = score(policy, lists, arch)
     layers = {layer: score_without(layer, policy, lists, arch) for layer in LAYERS}
     is_enough = all(one.out_of_reach >= least.get(one.name, 0) for one in scores)
     if parsed.has("json"):
-        _show_json(policy.name, scores, layers, is_enough=is_enough)
+        tree = found_in_tree(parsed)
+        _show_json(policy.name, scores, layers, is_enough=is_enough, tree=tree)
     else:
         _show_text(policy.name, scores, layers, is_full=parsed.has("all"))
     return 0 if is_enough else EXIT_NO
@@ -63,6 +66,7 @@ def _show_json(
     layers: dict[str, tuple[Score, ...]],
     *,
     is_enough: bool,
+    tree: list[str],
 ) -> None:
     lists = {}
     for index, one in enumerate(scores):
@@ -77,7 +81,8 @@ def _show_json(
                 {"cve": row.cve, "state": row.state, "by": row.by} for row in one.verdicts
             ],
         }
-    show_json({"policy": name, "enough": is_enough, "means": _CAVEAT, "lists": lists})
+    head = {"policy": name, "tree": tree, "enough": is_enough, "means": _CAVEAT}
+    show_json({**head, "lists": lists})
 
 
 def _show_text(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sandbox.cli.policy import load, show_json
+from sandbox.cli.policy import show_json
+from sandbox.cli.policy_load import found_in_tree, load, note_tree
 from sandbox.cli.streams import show
 from sandbox.errors import SandboxError
 from sandbox.record import to_data
@@ -21,6 +22,7 @@ _ORIGIN_COLUMN = 72
 def run_list(parsed: Parsed) -> int:
     """Print the policies that have a name."""
     from sandbox.policy.find import find_policy, policy_names
+    from sandbox.policy.load import load_policy
 
     rows: list[dict[str, Any]] = []
     for name in policy_names():
@@ -28,7 +30,7 @@ def run_list(parsed: Parsed) -> int:
         try:
             source = find_policy(name)
             row.update(kind=source.kind, path=source.path)
-            row["summary"] = load(name).summary
+            row["summary"] = load_policy(name, is_base=False).summary
         except SandboxError as error:  # one broken file does not hide the others
             row["error"] = error.message
         rows.append(row)
@@ -47,12 +49,14 @@ def run_show(parsed: Parsed) -> int:
     """Print every value of a policy with its place."""
     from sandbox.policy.resolved import resolved_values
 
+    note_tree(parsed)
     policy = load(parsed.rest[0], parsed)
     values = resolved_values(policy)
     if parsed.has("json"):
         show_json(
             {
                 "policy": policy_data(policy),
+                "tree": found_in_tree(parsed),
                 "values": [
                     {
                         "key": value.key,

@@ -82,7 +82,7 @@ class Child:
         self.control_fd: int = record.control_fd
         self.error_fd: int = record.error_fd
         self.status_fd: int = record.status_fd
-        self._terminal_fd: int = record.terminal_fd
+        self._handover_fd: int = record.handover_fd
         self._is_reaped = False
 
     def __enter__(self) -> Self:
@@ -121,7 +121,7 @@ class Child:
 
         Errors: OSError where the command has none. Call it once, after the command started.
         """
-        fd = lib.sbx_terminal_receive(self._terminal_fd)
+        fd = lib.sbx_terminal_receive(self._handover_fd)
         if fd < 0:
             raise OSError(-fd, os.strerror(-fd))
         return fd
@@ -187,7 +187,7 @@ class Child:
                 self.signal(9)  # a stopped init cannot end the tree
                 self.wait_gone(10_000)
         self._close_control()
-        for fd in (self.error_fd, self.status_fd, self._terminal_fd, self.pidfd):
+        for fd in (self.error_fd, self.status_fd, self._handover_fd, self.pidfd):
             if fd >= 0:
                 os.close(fd)
         self.pidfd = -1

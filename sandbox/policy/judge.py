@@ -135,7 +135,7 @@ def judge(court: Court, call: Call) -> Judgement:
         origin = court.policy.origin("isolation.seccomp")
         return Judgement(ALLOW, "isolation.seccomp", origin, "there is no filter", 0)
     outcome = simulate.run(court.program, arch=court.arch, nr=call.number, args=call.arguments)
-    key, origin, why = _reason(court, call, outcome.action)
+    key, origin, why = reason(court, call, outcome.action)
     return Judgement(outcome.action, key, origin, why, outcome.cost)
 
 
@@ -149,18 +149,13 @@ def answer(court: Court, name: str, arguments: tuple[int, ...]) -> Action:
     return simulate.run(court.program, arch=court.arch, nr=number, args=arguments).action
 
 
-def _reason(court: Court, call: Call, action: Action) -> tuple[str, str, str]:
-    from sandbox.policy.conditions import holds
-
+def reason(court: Court, call: Call, action: Action) -> tuple[str, str, str]:
+    """Return key, place and words of the value that makes the filter answer with `action`."""
     verdict = court.verdicts.get(call.name)
     if verdict is None:
         key = "syscalls.unknown"
         return key, court.policy.origin(key), "no call of the table has this number"
-    rule = verdict.rule
-    for clause in verdict.clauses:
-        if holds(clause.condition, call.arguments):
-            rule = clause.rule
-            break
+    rule = verdict.deciding(call.arguments)
     if rule == FAMILIES_RULE:
         key = "syscalls.socket_families"
         names = ", ".join(sorted(court.policy.syscalls.socket_families)) or "none"
@@ -186,6 +181,11 @@ def _set_reason(policy: Policy, name: str, action: Action) -> tuple[str, str, st
             if name in expand(sets, (member,), place=key):
                 listed = "" if member == name else f"{member} holds it"
                 return f"{key}[{member}]", policy.origin(f"{key}[{member}]"), listed
+    if action.kind != "allow":
+        for names in calls.within:
+            if name not in expand(sets, names, place="syscalls.within"):
+                key = f"syscalls.within[{' '.join(sorted(names))}]"
+                return key, policy.origin(key), "not in the only set that a layer leaves"
     reasons = dict(find_set(sets, calls.base).reasons) if calls.base else {}
     if action.kind == "allow" and name in reasons:
         return "syscalls.base", policy.origin("syscalls.base"), reasons[name]

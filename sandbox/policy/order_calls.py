@@ -3,8 +3,9 @@
 A call passes where none of its refusing clauses holds and either its default or one of its allowing
 clauses lets it through (verdicts.py puts refusals first). So `other` is at most `base` where each
 refusal of `base` implies one of `other`, and each allowance of `other` implies one of `base`. What
-that cannot show is tried with arguments around every constant of both; a call for which neither
-works out counts as a widening.
+that cannot show is decided by one set of arguments for each combination of regions that conditions
+can tell apart (cubes.py). Where those are too many, arguments around every constant of both are
+tried, and a call for which nothing works out counts as a widening.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sandbox.policy.conditions import (
     comparisons_of,
     holds,
 )
+from sandbox.policy.exchange.cubes import cells_of
 from sandbox.policy.verdicts import FAMILIES_RULE, Verdict, resolve_calls
 
 TYPE_CHECKING = False
@@ -59,9 +61,12 @@ def _widening(base: Verdict, other: Verdict) -> Item | None:
         return _item(base, other, None)
     if _is_shown(base, other):
         return None
-    for vector in _vectors(base, other):
+    regions = _regions(base, other)
+    for vector in _vectors(base, other) if regions is None else product(*regions):
         if other.answer(vector).kind == "allow" and base.answer(vector).kind != "allow":
             return _item(base, other, vector)
+    if regions is not None:
+        return None
     return f"syscalls.{base.name}", base.name, "cannot be shown to allow as much", "allow"
 
 
@@ -154,6 +159,29 @@ def _tests(base: Verdict, other: Verdict) -> list[Comparison]:
         for clause in verdict.clauses
         for test in comparisons_of(clause.condition)
     ]
+
+
+def _regions(base: Verdict, other: Verdict) -> list[list[int]] | None:
+    """Return for each argument one value of every kind that the conditions of both tell apart.
+
+    Shape: all combinations of them stand for all calls; None where they would be too many.
+    """
+    tests = _tests(base, other)
+    values: list[list[int]] = []
+    size = 1
+    for number in range(6):
+        own = [test for test in tests if test.argument == number]
+        cells = cells_of(own)
+        if cells is None:
+            return None
+        kinds: dict[tuple[bool, ...], int] = {}
+        arguments = [0] * 6
+        for cell in cells:  # every value of a cell is judged alike: its first stands for it
+            arguments[number] = cell[0][1]
+            kinds.setdefault(tuple(holds(test, arguments) for test in own), cell[0][1])
+        values.append(list(kinds.values()))
+        size *= len(kinds)
+    return values if size <= _VECTORS_MAX else None
 
 
 def _vectors(base: Verdict, other: Verdict) -> Iterator[tuple[int, ...]]:

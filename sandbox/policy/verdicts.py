@@ -58,6 +58,17 @@ class Verdict:
                 return clause.action
         return self.default
 
+    def deciding(self, arguments: Sequence[int]) -> str:
+        """Return the name of the rule that answers such a call; empty if the lists do."""
+        for clause in self.clauses:
+            if holds(clause.condition, arguments):
+                return clause.rule
+        return self.rule
+
+    def holding(self, arguments: Sequence[int]) -> tuple[bool, ...]:
+        """Return which clauses hold: calls of this name that agree in it are judged alike."""
+        return tuple(holds(clause.condition, arguments) for clause in self.clauses)
+
 
 def resolve_calls(
     policy: SyscallPolicy, arch: str, sets: CallSets | None = None

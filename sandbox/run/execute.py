@@ -43,7 +43,10 @@ def prepare(request: Request) -> Prepared:
 
     tree = os.fsdecode(request.cwd) or os.getcwd()
     composed = load_policy(
-        request.policy, *request.more_policies, tighten=request.tighten, tree=tree
+        request.policy,
+        *request.more_policies,
+        tighten=request.tighten,
+        tree=tree if request.has_tree else None,
     )
     policy = apply_flags(composed, request.flags, tree)
     host = detect(need=needed_features(policy))

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 MAGIC = 0x4A584253
 VERSION = 1
 FORMATS = {
-    "sbx_job_header": "=IIIIIIIIII",
+    "sbx_job_header": "=12I",
     "sbx_ending": "=iIiiQQQQIIQQQIIII",
 }
-STARTED, FAILED, SPAWNED, DENIAL, ENDED = 1, 2, 3, 4, 5
-SIGNAL, KILL, SETTLED = 1, 2, 3
+SPAWNED, STARTED, FAILED, DENIAL, ENDED = 1, 2, 3, 4, 5
+SIGNAL, KILL, SETTLED = 16, 17, 18
 _KIND = struct.Struct("=II")
 _ERROR = struct.Struct("=iiii")
 _PID = struct.Struct("=i")
@@ -55,7 +55,7 @@ def encode_job(plan: bytes, invocation: bytes) -> bytes:
     plan_at = _aligned(_HEADER.size)
     invocation_at = _aligned(plan_at + len(plan))
     header = _HEADER.pack(
-        MAGIC, VERSION, plan_at, len(plan), invocation_at, len(invocation), 0, 0, 0, 0
+        MAGIC, VERSION, plan_at, len(plan), invocation_at, len(invocation), 0, 0, 0, 0, 0, 0
     )
     return b"".join(
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -71,6 +72,8 @@ OWN_ETC_AND_RUN = (
     'exec "$@"'
 )
 
+IMAGE = "sandbox-tests:1"
+
 
 class Docker:
     """A Docker daemon of the test's own: no network, its groups below one name, its own socket."""
@@ -110,22 +113,49 @@ class Docker:
             path.rmdir()
 
 
-def test_inside_docker(
-    root: User, user: User, user_python: Path, engine_dir: Path, work_dir: Path
-) -> None:
-    """In Docker's default container: a result with a declared tier, or a refusal with a reason."""
+@pytest.fixture
+def docker(root: User, user: User, engine_dir: Path) -> Iterator[Docker]:
+    """A daemon that answers, with an image of a bare root."""
     need_program("dockerd")
-    docker = Docker(engine_dir)
+    daemon = Docker(engine_dir)
     try:
-        if not docker.is_ready(root):
+        if not daemon.is_ready(root):
             text = (engine_dir / "log").read_text(errors="replace")[-300:]
             pytest.skip(f"dockerd does not run here: {text}")
         base = make_base(engine_dir / "root", user)
-        image = "sandbox-tests:1"
         script = 'tar -C "$1" -c . | "$2" "$3" "$4" import - "$5"'
-        made = root.run(["sh", "-c", script, "sh", str(base), *docker.client, image], timeout=60)
+        made = root.run(["sh", "-c", script, "sh", str(base), *daemon.client, IMAGE], timeout=60)
         assert made.returncode == 0, made.stderr
-        outer = [*docker.client, "run", *options(user, user_python, work_dir), image]
-        assert_declared(root, outer, user_python, work_dir)
+        yield daemon
     finally:
-        docker.close()
+        daemon.close()
+
+
+def test_inside_docker(
+    root: User, user: User, user_python: Path, docker: Docker, work_dir: Path
+) -> None:
+    """In Docker's default container: a result with a declared tier, or a refusal with a reason."""
+    outer = [*docker.client, "run", *options(user, user_python, work_dir), IMAGE]
+    assert_declared(root, outer, user_python, work_dir)
+
+
+def test_docker_profile(
+    root: User, user_python: Path, docker: Docker, engine_dir: Path
+) -> None:
+    """dockerd has its default profile as code; a running container has it written out."""
+    options = ["--rm", "--detach", "--network=none", "-v", "/usr:/usr:ro"]
+    started = root.run([*docker.client, "run", *options, IMAGE, "sleep", "60"], timeout=60)
+    assert started.returncode == 0, started.stderr
+    name = started.stdout.decode().strip()
+    (config,) = (engine_dir / "exec").rglob(f"{name}/config.json")
+    try:
+        words = ["policy", "tighter", "strict", f"oci:{config}", "--json"]
+        done = root.run([str(user_python), "-I", "-m", "sandbox", *words], timeout=60)
+    finally:
+        root.run([*docker.client, "kill", name], timeout=60)
+    assert done.returncode == 1, done.stderr
+    found = json.loads(done.stdout)
+    assert found["areas"] == ["calls"]
+    witnesses = {one["witness"].partition(":")[0] for one in found["widenings"]}
+    assert witnesses >= {"ptrace", "modify_ldt", "io_setup", "socket", "ioctl", "personality"}
+    assert not witnesses & {"mount", "bpf", "init_module", "kexec_load", "keyctl", "reboot"}

@@ -1,8 +1,9 @@
 """Generated seccomp profiles, and what they mean: a second opinion, written from the specification.
 
 An entry matches where all its tests hold, or, if one argument is tested twice, where one of them
-does (as runc has it). Entries that answer as the default are passed over. Of those that match the
-strictest counts.
+does (as runc has it). Entries that answer as the default are passed over. The first entry without
+tests decides every use of its calls (as libseccomp has it); of others that match the strictest
+counts.
 """
 
 from __future__ import annotations
@@ -58,16 +59,46 @@ def profiles(draw: st.DrawFn) -> dict[str, Any]:
 def answer(profile: dict[str, Any], name: str, arguments: tuple[int, ...]) -> tuple[str, int]:
     """What the profile answers: the action, and the errno where it has one."""
     default = _action(profile["defaultAction"], profile.get("defaultErrnoRet"))
-    found = [
-        action
+    entries = [
+        (entry.get("args") or [], action)
         for entry in profile["syscalls"]
         if name in entry["names"]
         and (action := _action(entry["action"], entry.get("errnoRet"))) != default
-        and _matches(entry.get("args") or [], arguments)
     ]
+    for args, action in entries:
+        if not args:
+            return action
+    found = [action for args, action in entries if _matches(args, arguments)]
     if not found:
         return default
     return min(found, key=lambda action: _SEVERITY.index(action[0]))
+
+
+def as_loaded(
+    profile: dict[str, Any], names: tuple[str, ...], caps: frozenset[str], kernel: tuple[int, int]
+) -> dict[str, Any]:
+    """The profile without the entries that moby leaves out for this container.
+
+    Shape: `names` are the architecture's (amd64); an entry stays if all that it includes is there,
+    and nothing that it excludes.
+    """
+
+    def facts(found: dict[str, Any]) -> tuple[list[bool], list[bool], list[bool]]:
+        least = found.get("minKernel")
+        numbers = tuple(map(int, least.split("."))) if least else (0, 0)
+        arches = found.get("arches") or []
+        return (
+            [cap.removeprefix("CAP_") in caps for cap in found.get("caps") or []],
+            [any(name in names for name in arches)] if arches else [],
+            [kernel >= numbers] if least else [],
+        )
+
+    def stays(entry: dict[str, Any]) -> bool:
+        wanted = facts(entry.get("includes") or {})
+        unwanted = facts(entry.get("excludes") or {})
+        return all(all(one) for one in wanted) and not any(any(one) for one in unwanted)
+
+    return {**profile, "syscalls": [entry for entry in profile["syscalls"] if stays(entry)]}
 
 
 def strictness(action: tuple[str, int]) -> int:

@@ -26,7 +26,7 @@ def answers_of(verdict: Verdict) -> Answers | None:
     tests = [test for clause in verdict.clauses for test in comparisons_of(clause.condition)]
     cells: list[tuple[int, list[list[Test]]]] = []
     for number in sorted({test.argument for test in tests}):
-        found = _cells([test for test in tests if test.argument == number])
+        found = cells_of([test for test in tests if test.argument == number])
         if found is None:
             return None
         cells.append((number, found))
@@ -59,8 +59,11 @@ def _build(
     return joined if len(joined) <= 4 * _CUBES_MAX else None
 
 
-def _cells(tests: list[Comparison]) -> list[list[Test]] | None:
-    """Return the regions of one argument that `tests` tell apart, each as masked equalities."""
+def cells_of(tests: list[Comparison]) -> list[list[Test]] | None:
+    """Return the regions of one argument that `tests` tell apart, each as masked equalities.
+
+    Shape: together they are all 2^64 values; None where they would be too many.
+    """
     by_mask: dict[int, list[Comparison]] = {}
     for test in tests:
         by_mask.setdefault(test.mask, []).append(test)

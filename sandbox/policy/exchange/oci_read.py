@@ -1,11 +1,14 @@
 """Docker, OCI and Kubernetes seccomp JSON → the `[syscalls]` table of a policy.
 
-Entries are alternatives; where two that match a call give different answers, the strictest counts
-here (libseccomp leaves it open), and the report says so. Within an entry all tests must hold, but
-tests of one argument are alternatives, as runc has it.
+Entries are read as libseccomp loads them: of those without tests the first decides every use of its
+calls, and whatever else names the call has no effect. Where two entries with tests match and differ
+the library follows the order of its own tree; here the strictest counts, and the report says so.
+Within an entry all tests must hold, but tests of one argument are alternatives, as runc has it.
 """
 
 from __future__ import annotations
+
+import errno as errno_names
 
 from sandbox.errors import PolicyError
 from sandbox.policy import calltable
@@ -14,7 +17,7 @@ from sandbox.policy.exchange import oci_names as oci
 from sandbox.policy.exchange.oci_check import Checker
 from sandbox.policy.exchange.report import ALIKE, TIGHTER, Report
 from sandbox.policy.syscall_model import ALLOW, Action
-from sandbox.record import record
+from sandbox.record import record, replace
 from sandbox.text import escape
 
 TYPE_CHECKING = False
@@ -92,9 +95,11 @@ def _action(
     if note is not None:
         report.add(word, *note)
     number_key = "defaultErrnoRet" if key == "defaultAction" else "errnoRet"
-    if number_key not in item or item[number_key] is None:
+    if item.get(number_key) is None:
+        number_key = "defaultErrno" if key == "defaultAction" else "errno"
+    if not item.get(number_key) and item.get(number_key) != 0:
         return action
-    number = check.number(f"{place}.{number_key}", item[number_key], _ERRNO_MAX)
+    number = _errno(check, f"{place}.{number_key}", item[number_key])
     if word not in oci.WITH_ERRNO:
         report.add(f"{place}.{number_key}", ALIKE, f"has no meaning with {word}")
         return action
@@ -103,6 +108,16 @@ def _action(
         report.add(f"{place}.{number_key}", ALIKE, "errno 0 (a feigned success) becomes EPERM")
         return action
     return Action("errno", number) if word == "SCMP_ACT_ERRNO" else action
+
+
+def _errno(check: Checker, place: str, value: Any) -> int:
+    """Return an errno given as a number, or by its name (podman's own files have both)."""
+    if not isinstance(value, str):
+        return check.number(place, value, _ERRNO_MAX)
+    number = getattr(errno_names, value, None) if value.startswith("E") else None
+    if not isinstance(number, int):
+        raise check.error(place, f"no errno is called {escape(value)[:60]}")
+    return number
 
 
 def _entry(
@@ -226,6 +241,7 @@ def _foreign(check: Checker, profile: dict[str, Any], container: Container, repo
 
 
 def _table(entries: list[Entry], default: Action, foreign: str, report: Report) -> dict[str, Any]:
+    entries = _as_loaded(entries, report)
     plain = {name for one in entries if not one.when and one.action == ALLOW for name in one.names}
     answers: dict[str, set[str]] = {}
     for one in entries:
@@ -233,8 +249,8 @@ def _table(entries: list[Entry], default: Action, foreign: str, report: Report) 
             answers.setdefault(name, set()).add(str(one.action))
     mixed = sorted(name for name, found in answers.items() if len(found) > 1)
     if mixed:
-        why = "entries that give different answers: the strictest that matches counts"
-        report.add("order of entries", ALIKE, why, *mixed)
+        why = "where two that differ match, the strictest counts; libseccomp has its own order"
+        report.add("entries with tests", TIGHTER, why, *mixed)
     rules = _rules(entries, plain)
     allowed = sorted(plain)
     if default == ALLOW:
@@ -254,6 +270,26 @@ def _table(entries: list[Entry], default: Action, foreign: str, report: Report) 
         "socket_families": list(SOCKET_FAMILIES),
         "rules": rules,
     }
+
+
+def _as_loaded(entries: list[Entry], report: Report) -> list[Entry]:
+    """Return what takes effect: the first entry without tests is the only one of its calls."""
+    first: dict[str, int] = {}
+    for index, one in enumerate(entries):
+        for name in one.names if not one.when else ():
+            first.setdefault(name, index)
+    left = []
+    overruled: dict[str, None] = {}
+    for index, one in enumerate(entries):
+        names = tuple(name for name in one.names if first.get(name, index) == index)
+        others = [name for name in one.names if name not in names]
+        overruled.update({n: None for n in others if entries[first[n]].action != one.action})
+        if names:
+            left.append(replace(one, names=names))
+    if overruled:
+        why = "the first without tests decides, as libseccomp has it; the others have no effect"
+        report.add("several entries for a call", ALIKE, why, *overruled)
+    return left
 
 
 def _rules(entries: list[Entry], plain: set[str]) -> dict[str, dict[str, Any]]:

@@ -176,6 +176,23 @@ def test_import_and_export_report_on_stderr(
     assert run(capfd, "simulate", str(tmp_path / "back.toml"), "socket:AF_UNIX:1")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("tighter", "strict", "docker:x", "--caps", "SYS_ADMN"), "SYS_ADMIN"),
+        (("tighter", "strict", "docker:x", "--kernel", "six"), "6.1"),
+        (("simulate", "docker:x", "read", "--tighten", "y"), "import --from docker"),
+        (("explain", "docker:x", "--path", "/"), "--syscall"),
+    ],
+)
+def test_wrong_question_about_another_tools_file(
+    capfd: pytest.CaptureFixture[str], words: tuple[str, ...], hint: str
+) -> None:
+    """What a profile cannot answer, or no container can have, is named before it is read."""
+    assert main(["policy", *words]) == 2
+    assert hint in capfd.readouterr().err
+
+
 def test_score_gates(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """--at-least makes a number a promise."""
     path = tmp_path / "bugs.json"

@@ -1,0 +1,365 @@
+"""A sandbox that is made before its commands are known, and the requests that it is sent.
+
+Pool and Session stand on this. The supervisor is the same as of every run (job.py); its invocation
+says that commands come as requests, on a socket whose other end is here. No process is forked.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import select
+import socket
+import struct
+import sys
+import time
+
+from sandbox.errors import HostError, SetupError, StateError, UsageError
+from sandbox.launch.result import utc_text
+from sandbox.plan.model import FdMap, Supervise
+from sandbox.record import replace
+from sandbox.run import job_format
+from sandbox.run import request_format as form
+from sandbox.run.environment import DEFAULT_PATH, make_environment, program_paths
+from sandbox.run.job import Job
+from sandbox.run.ready import Ready, ready_for
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from sandbox.errors import SandboxError
+    from sandbox.plan.model import Invocation, Plan
+    from sandbox.run.keywords import Asked
+    from sandbox.run.outcome import Counted
+    from sandbox.run.request import Prepared
+
+_REQUESTS_FD = 3  # as the job's descriptor; the supervisor finds it two above
+_NULL_FDS = (0, 1, 2)
+_MESSAGE = struct.Struct("=Ii")
+_ERROR = struct.Struct("=iiii")
+_LIMIT = 19  # SBX_MESSAGE_LIMIT
+_CAUSE_OUTPUT = 4  # SBX_CAUSE_OUTPUT
+_INT_MAX = 2**31 - 1
+# What the caller or pid 1 keeps for each command, not the supervisor for the sandbox.
+_OF_A_COMMAND = frozenset({Supervise.WALL_MS, Supervise.OUTPUT_BYTES})
+
+
+class ServingReady:
+    """A prepared request for sandboxes that serve; what it depends on is watched.
+
+    Errors: those of prepare(); HostError(host.serve) for a policy without namespaces.
+    """
+
+    def __init__(self, asked: Asked, *, is_once: bool) -> None:
+        self.asked = asked
+        self.plain = ready_for(asked.request)
+        prepared = self.plain.prepared
+        if not prepared.plan.namespaces:
+            raise HostError(
+                f"the policy {prepared.policy.name} has no namespaces: a sandbox cannot wait for"
+                " its command",
+                hint="sandbox.run() starts one for each command; or use a policy with isolation",
+                code="host.serve",
+            )
+        limits = dict(prepared.plan.supervise)
+        self.wall_ms = asked.timeout_ms or limits.get(Supervise.WALL_MS)
+        self.grace_ms = limits.get(Supervise.TERM_GRACE_MS, 2000)
+        self.output_bytes = limits.get(Supervise.OUTPUT_BYTES)
+        kept = tuple(item for item in prepared.plan.supervise if item[0] not in _OF_A_COMMAND)
+        self._once = is_once
+        self._blob = Ready(replace(prepared, plan=replace(prepared.plan, supervise=kept)))
+        self._is_filter_first = form.allows_requests(prepared.plan)
+        self._files = _stamps(prepared.policy.files)
+
+    @property
+    def prepared(self) -> Prepared:
+        """The prepared request, as of Ready."""
+        return self.plain.prepared
+
+    @property
+    def plan(self) -> Plan:
+        """Its plan."""
+        return self.plain.plan
+
+    def holds(self) -> bool:
+        """Whether everything that the plan depends on is as it was."""
+        return self.plain.holds() and self._files == _stamps(self.prepared.policy.files)
+
+    def plan_bytes(self, _timeout_ms: int | None) -> bytes:
+        """The plan for the supervisor, without the limits that belong to a command."""
+        return self._blob.plan_bytes(None)
+
+    def digest(self, timeout_ms: int | None) -> str:
+        """As Ready.digest()."""
+        return self.plain.digest(timeout_ms)
+
+    def facts(self, timeout_ms: int | None) -> dict[str, Any]:
+        """As Ready.facts()."""
+        return self.plain.facts(timeout_ms)
+
+    def invocation(self, _asked: Asked) -> Invocation:
+        """The invocation of the sandbox: no command, but the socket that brings one."""
+        return replace(
+            self.prepared.invocation,
+            argv=(b"-",),
+            env=(),
+            programs=(b"-",),
+            requests=_REQUESTS_FD + 2,
+            is_once=self._once,
+            is_filter_first=self._is_filter_first,
+        )
+
+    def _environment(self, asked: Asked) -> dict[bytes, bytes]:
+        slots = self.prepared.invocation.slots
+        made = make_environment(self.plan.env, os.environb, slots)
+        made.update(self.asked.env)
+        made.update(asked.env)
+        return made
+
+    def programs(self, asked: Asked) -> tuple[bytes, ...]:
+        """Where the command's program is looked for."""
+        return program_paths(asked.argv[0], self._environment(asked).get(b"PATH", DEFAULT_PATH))
+
+    def command(self, asked: Asked, chdir: bytes, targets: tuple[int, ...]) -> bytes:
+        """Return the invocation of one command, with the environment as it is now."""
+        template = self.prepared.invocation
+        made = self._environment(asked)
+        return form.encode_command(
+            asked.argv,
+            [name + b"=" + value for name, value in made.items()],
+            program_paths(asked.argv[0], made.get(b"PATH", DEFAULT_PATH)),
+            chdir or template.cwd,
+            targets,
+        )
+
+
+def _stamps(files: Any) -> tuple[Any, ...]:
+    """What changes when a policy file does."""
+    made = []
+    for path, _sha256 in files:
+        try:
+            found = os.stat(path)
+        except OSError:
+            made.append(None)
+        else:
+            made.append((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+    return tuple(made)
+
+
+class ServingJob(Job):
+    """The run of one sandbox that serves; `requests` is our end of its socket."""
+
+    def __init__(self, ready: ServingReady, asked: Asked) -> None:
+        super().__init__(asked)
+        self._ready: Any = ready
+        self._prepared = ready.prepared
+        self._invocation = ready.prepared.invocation
+        self._assigned_s = 0.0
+        self.args: tuple[bytes, ...] = ()
+        self.count: Callable[[], Counted] | None = None
+        self.requests: socket.socket | None = None
+        self.ready = ready
+
+    def open(self) -> None:
+        """Start the sandbox and wait until it is ready.
+
+        Errors: what kept it from being set up; nothing is left over then.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self.start({**dict.fromkeys(_NULL_FDS, null), _REQUESTS_FD: theirs.fileno()})
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(null)
+        self.requests = ours
+        try:
+            while not self.has_started and not self.is_over:
+                self.wait(None)
+        except BaseException:
+            self.release()
+            raise
+        if self.failure is not None:
+            self.release()
+            raise self.failure
+
+    def wait(self, timeout_ms: float | None) -> bool:
+        """Take what the supervisor reports, waiting for it so long; say whether it is over."""
+        assert self.supervisor is not None  # noqa: S101  # it was started
+        poller = select.poll()
+        poller.register(self.supervisor.channel, select.POLLIN)
+        poller.register(self.supervisor.pidfd, select.POLLIN)
+        if poller.poll(timeout_ms):
+            self.take()
+        return self.is_over
+
+    def assign(self, asked: Asked) -> None:
+        """Say what the result is about, and that its time starts now."""
+        self._asked = asked
+        self.args = asked.argv
+        self._started = utc_text(time.time())
+        self._assigned_s = time.monotonic()
+
+    def limit_time(self, timeout_ms: int) -> None:
+        """Have the supervisor end the command so long from now."""
+        self._tell(_MESSAGE.pack(_LIMIT, min(timeout_ms, _INT_MAX)))
+
+    def end_for_output(self) -> None:
+        """End the command because it wrote more than it may."""
+        self._tell(_MESSAGE.pack(job_format.KILL, _CAUSE_OUTPUT))
+
+    def _end(self, last: job_format.Ended) -> None:
+        if self._assigned_s:
+            wall_ms = int((time.monotonic() - self._assigned_s) * 1000)
+            counted = last.counted if self.count is None else self.count()
+            ending = replace(last.ending, wall_ms=wall_ms)
+            last = replace(last, ending=ending, counted=counted)
+        super()._end(last)
+
+    def send(self, head: bytes, command: bytes, fds: list[int]) -> bool:
+        """Send one request; False where the sandbox is gone."""
+        requests = self.requests
+        if requests is None:
+            return False
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+        try:
+            requests.sendmsg([head, command], rights, socket.MSG_NOSIGNAL)
+        except ConnectionError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """As Job.release(); a forked child's copy of the socket does not count."""
+        requests, self.requests = self.requests, None
+        if requests is not None:
+            shut(requests)
+        super().release()
+
+
+def shut(end: socket.socket) -> None:
+    """Close a socket so that its peer sees it, whoever else has a copy."""
+    try:
+        end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # the peer was first
+    end.close()
+
+
+class Request:
+    """One command for a serving sandbox: what is sent, and the pipe that says that it runs."""
+
+    def __init__(
+        self, ready: ServingReady, asked: Asked, chdir: bytes, fds: Mapping[int, int]
+    ) -> None:
+        if len(fds) > form.FDS_MAX:
+            raise UsageError(
+                f"{len(fds)} descriptors are too many for one command: at most {form.FDS_MAX}",
+                hint="pass a directory, or a socket that brings the others",
+                code="usage.fds",
+            )
+        self._command = ready.command(asked, chdir, tuple(fds))
+        self._asked, self._chdir = asked, chdir
+        self._fds = fds
+        self._ready = ready
+        self.error_fd = -1
+
+    def send(self, job: ServingJob, reply: socket.socket | None, timeout_ms: int | None) -> bool:
+        """Send it; False where the sandbox is gone, and nothing of the command ran then."""
+        self.error_fd, writer = os.pipe()
+        held = [writer]
+        fds = [writer] if reply is None else [writer, reply.fileno()]
+        command = self._command
+        is_file = len(command) > form.INLINE_MAX_BYTES
+        try:
+            head = form.encode_head(
+                len(command),
+                len(self._fds),
+                timeout_ms or 0,
+                self._ready.grace_ms,
+                is_file=is_file,
+            )
+            if is_file:
+                held.append(_file_of(command))
+                fds.append(held[-1])
+                command = b""
+            return job.send(head, command, [*fds, *self._fds.values()])
+        finally:
+            for fd in held:
+                os.close(fd)
+
+    def failure(self) -> SandboxError | None:
+        """Wait until the command is executed; return None, or the error that kept it from that."""
+        data = b""
+        while chunk := os.read(self.error_fd, _ERROR.size):
+            data += chunk
+        self.close()
+        if len(data) < _ERROR.size:
+            return None
+        from sandbox.launch.errors_text import setup_error  # only a failed run pays for it
+
+        template = self._ready.prepared.invocation
+        made = replace(
+            template,
+            argv=self._asked.argv,
+            programs=self._ready.programs(self._asked),
+            cwd=self._chdir or template.cwd,
+            fds=tuple(FdMap(source, target) for target, source in self._fds.items()),
+        )
+        stage, op, number, detail = _ERROR.unpack_from(data)
+        return setup_error(stage, op, number, detail, self._ready.plan, made)
+
+    def close(self) -> None:
+        """Close the pipe."""
+        if self.error_fd >= 0:
+            os.close(self.error_fd)
+            self.error_fd = -1
+
+
+def _file_of(data: bytes) -> int:
+    fd = os.memfd_create("sandbox-request", os.MFD_CLOEXEC)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def check_usable(what: str, owner: int, *, is_closed: bool) -> None:
+    """Refuse what a pool or a session cannot do any more.
+
+    Errors: StateError in a forked child, after close(), and while the interpreter shuts down.
+    """
+    if os.getpid() != owner:
+        raise StateError(
+            f"this {what} belongs to the process {owner}, of which this one is a fork",
+            hint=f"use it there, or make a {what} here",
+            code="state.forked",
+        )
+    if is_closed:
+        raise StateError(
+            f"this {what} was closed", hint=f"make another {what}", code="state.closed"
+        )
+    if sys.is_finalizing():
+        raise StateError(
+            "a sandbox cannot be started while the interpreter shuts down",
+            hint="start it earlier, for example from a function that atexit calls",
+            code="state.shutdown",
+        )
+
+
+def gone(what: str) -> SetupError:
+    """The error of a sandbox that was killed from outside."""
+    return SetupError(
+        f"the sandbox of this {what} is gone: its first process was killed, or a limit on the"
+        " whole sandbox was reached",
+        hint=f"close this {what} and make another one; `result` says how it ended",
+        code="setup.gone",
+    )
