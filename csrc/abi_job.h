@@ -36,7 +36,8 @@ struct sbx_ending {
 	uint32_t hits;			/* SBX_HIT_* */
 	uint32_t denial_count;
 	uint32_t denials_lost;
-	uint32_t reserved;
+	int32_t denials_errno;		/* why none could be recorded; 0: they were, …
+					 * … or the plan asks for no record */
 };
 
 /*

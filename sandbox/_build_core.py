@@ -13,9 +13,9 @@ from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
-    "bpf_run checksum child confine content entry facts idmaps init landlock listener mounts notify "
-    "notify_text overlay pass plan request root seccomp serve sources spawn targets terminal text "
-    "tree userns view"
+    "bpf_run checksum child confine content entry facts idmaps init landlock listener mounts "
+    "notify notify_text overlay pass plan request root seccomp serve sources spawn targets "
+    "terminal text tree userns view"
 )
 ABI = ("abi", "abi_job", "abi_entry", "abi_serve")
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-fstack-protector-strong"]

@@ -22,7 +22,7 @@
 
 #define WATCH_US 100000		/* between two looks at memory */
 #define DRAIN_US 2000000
-#define POLLS_MAX (3 + SBX_RELAY_POLLS)
+#define POLLS_MAX (4 + SBX_RELAY_POLLS)
 
 static int64_t now_us(void)
 {
@@ -197,6 +197,7 @@ static int start_read(struct sbx_run *run)
 	if (size > 0)
 		return sbx_run_refuse(run, -EPIPE);
 	run->is_started = 1;
+	sbx_denials_start(run);
 	descriptors_release(run);
 	if (run->channel >= 0)
 		sbx_channel_send(run->channel, SBX_MESSAGE_STARTED,
@@ -286,7 +287,7 @@ static void signals_pass_on(struct sbx_run *run)
 static int turn(struct sbx_run *run, int *is_over)
 {
 	struct pollfd polls[POLLS_MAX];
-	int count = 3;
+	int count = 4;
 	int err = 0;
 	int ready, i;
 
@@ -297,6 +298,7 @@ static int turn(struct sbx_run *run, int *is_over)
 		.fd = run->is_started ? run->child.status_fd : -1,
 		.events = POLLIN };
 	polls[2] = (struct pollfd){ .fd = run->channel, .events = POLLIN };
+	polls[3] = (struct pollfd){ .fd = run->listener, .events = POLLIN };
 	count += sbx_relay_polls(&run->relay, polls + count);
 	ready = wait_for(run, polls, count, earliest(run));
 	if (ready < 0 && errno != EINTR)
@@ -310,7 +312,9 @@ static int turn(struct sbx_run *run, int *is_over)
 			return err;
 		if (polls[2].revents)
 			channel_read(run);
-		for (i = 3; i < count; i++)
+		if (polls[3].revents)
+			sbx_denials_serve(run);
+		for (i = 4; i < count; i++)
 			sbx_relay_handle(&run->relay, &polls[i]);
 		if (run->relay.is_truncated)
 			end(run, SBX_CAUSE_OUTPUT);
@@ -420,12 +424,15 @@ int sbx_supervise(const struct sbx_job *job, struct sbx_ending *ending,
 	memset(&run, 0, sizeof(run));
 	memset(ending, 0, sizeof(*ending));
 	memset(error, 0, sizeof(*error));
+	if (job->denials)
+		*job->denials = NULL;
 	run.job = job;
 	run.channel = job->channel;
 	run.ending = ending;
 	run.error = error;
 	run.child = (struct sbx_child){ -1, -1, -1, -1, -1, -1 };
 	run.placeholders.folder = -1;
+	run.listener = -1;
 	err = sbx_run_check(&run);
 	if (err)
 		return err;
@@ -435,6 +442,7 @@ int sbx_supervise(const struct sbx_job *job, struct sbx_ending *ending,
 	/* a journal that cannot be had now is collected by the next run */
 	(void)sbx_placeholders_close(&run.placeholders);
 	sbx_signals_close(&run.signals);
+	sbx_denials_finish(&run);
 	free(run.final);
 	return err;
 }

@@ -12,6 +12,8 @@
 #define SBX_JOB_KEEP_STDERR 0x1	/* else the command's are let go of at its start */
 #define SBX_JOB_DETACHED 0x2	/* a session of its own: only TERM is passed on */
 
+struct sbx_run;
+
 /**
  * struct sbx_job - one run
  * @plan: the walls; the limits are in its SUPERVISE section
@@ -20,6 +22,8 @@
  * @channel: SOCK_SEQPACKET to the caller (abi_job.h), or -1
  * @placeholders: an opened entry with the PLACEHOLDERS section, whose strings
  *	were checked; or NULL
+ * @denials: where the record of refused calls is left for sbx_notify_close();
+ *	NULL: nobody wants it
  */
 struct sbx_job {
 	const void *plan;
@@ -29,6 +33,7 @@ struct sbx_job {
 	uint32_t flags;
 	int channel;
 	const struct sbx_view *placeholders;
+	struct sbx_notify **denials;
 };
 
 /* supervise.c */
@@ -65,6 +70,11 @@ void sbx_child_signal(const struct sbx_child *child, int number);
 void sbx_child_kill(struct sbx_child *child, int has_namespace);
 void sbx_child_end(struct sbx_child *child, int has_namespace);
 void sbx_child_close(struct sbx_child *child);
+
+/* denials.c */
+void sbx_denials_start(struct sbx_run *run);
+void sbx_denials_serve(struct sbx_run *run);
+void sbx_denials_finish(struct sbx_run *run);
 
 /* memory.c */
 uint64_t sbx_tree_memory(pid_t root, uint64_t limit_bytes);
@@ -166,6 +176,8 @@ const char *sbx_journal_next(const char *at, struct sbx_journal_row *row);
 
 /**
  * struct sbx_run - a job on its way
+ * @notify: the record of refused calls, or NULL
+ * @listener: where they arrive; -1: none, or no more will
  * @final: the invocation as it runs, or NULL: the job's
  * @memory_bytes: limit
  * @output_bytes: limit; UINT64_MAX: none
@@ -182,6 +194,8 @@ struct sbx_run {
 	struct sbx_signals signals;
 	struct sbx_relay relay;
 	struct sbx_placeholders placeholders;
+	struct sbx_notify *notify;
+	int listener;
 	struct sbx_ending *ending;
 	struct sbx_error *error;
 	void *final;

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sandbox._core import ffi, lib
 from sandbox.plan.encode import encode_invocation, encode_plan
@@ -56,7 +56,7 @@ def encode_job(
     """Return the bytes of a job."""
     parts = [encode_plan(plan), encode_invocation(invocation)]
     parts.append(encode_placeholders(placeholders) if placeholders else b"")
-    header = ffi.new("struct sbx_job_header *")
+    header: Any = ffi.new("struct sbx_job_header *")
     header.magic, header.version = lib.SBX_JOB_MAGIC, lib.SBX_JOB_VERSION
     data = b""
     for name, part in zip(("plan", "invocation", "placeholders"), parts, strict=True):
@@ -92,7 +92,7 @@ class Job:
     seen: list[Message] = field(default_factory=list)
     status: int | None = None
 
-    def __enter__(self) -> Job:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
