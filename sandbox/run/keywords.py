@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     Mode = Literal["ro", "rw", "overlay", "tmpfs", "hide"]
     Mount = Mode | str | tuple[Word, Literal["ro", "rw"]]
 
-    class Options(TypedDict, total=False):
-        """What may be said about a sandbox; docs/api.md has a paragraph on each."""
+    class Walls(TypedDict, total=False):
+        """What may be said about a sandbox, but for its policy."""
 
-        policy: Word | Sequence[Word]
         tighten: Word | Sequence[Word]
         timeout: float | None
         limits: Mapping[str, Amount]
@@ -41,6 +40,11 @@ if TYPE_CHECKING:
         rootfs: Word
         allow_syscalls: Sequence[str]
         deny_syscalls: Sequence[str]
+
+    class Options(Walls, total=False):
+        """What may be said about a sandbox; docs/api.md has a paragraph on each."""
+
+        policy: Word | Sequence[Word]
 
 
 _NAMES = (

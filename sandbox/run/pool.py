@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from sandbox.launch.result import Result
-    from sandbox.run.keywords import Asked, Options, Word
+    from sandbox.run.keywords import Asked, Options, Walls, Word
     from sandbox.run.served import CommandOptions
     from sandbox.run.stdio import Stream
 
@@ -45,9 +45,9 @@ class Pool:
     """
 
     def __init__(
-        self, policy: Word | Sequence[Word] = "default", size: int = 2, **options: Unpack[Options]
+        self, policy: Word | Sequence[Word] = "default", size: int = 2, **options: Unpack[Walls]
     ) -> None:
-        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= _SIZE_MAX:
+        if isinstance(size, bool) or not 1 <= size <= _SIZE_MAX:
             raise UsageError(
                 f"size={size!r} is not a number of sandboxes from 1 to {_SIZE_MAX}",
                 hint="2 are enough for one thread; take one for each command that starts at once",
@@ -55,7 +55,8 @@ class Pool:
             )
         self.size = size
         self._owner = os.getpid()
-        self._asked = ask(_COMMAND, {**options, "policy": policy})
+        given: Options = {**options, "policy": policy}
+        self._asked = ask(_COMMAND, given)
         self._is_closed = False
         self._waiting: deque[ServingJob] = deque()
         self._change = threading.Condition()
@@ -156,9 +157,7 @@ class Pool:
     def _check(self) -> None:
         check_usable("pool", self._owner, is_closed=self._is_closed)
 
-    def _start(
-        self, argv: Sequence[Word], streams: Streams, options: CommandOptions
-    ) -> ServingJob:
+    def _start(self, argv: Sequence[Word], streams: Streams, options: CommandOptions) -> ServingJob:
         """Have a sandbox execute the command; one that has died meanwhile is passed over."""
         ready = self._current()
         asked, chdir = ask_command(ready, argv, options)
@@ -220,6 +219,9 @@ class Pool:
         job.open()
         return job
 
+    def _wants(self, ready: ServingReady) -> bool:
+        return not self._is_closed and ready is self._ready
+
     def _refill(self) -> None:
         """Make sandboxes until `size` wait, whenever one was taken."""
         while True:
@@ -237,7 +239,7 @@ class Pool:
                 self._error = error  # whoever takes the next one makes it, and is told
                 continue
             with self._change:
-                is_wanted = not self._is_closed and ready is self._ready
+                is_wanted = self._wants(ready)
                 if is_wanted:
                     self._waiting.append(job)
             if not is_wanted:

@@ -286,4 +286,5 @@ def _close(file: IO[bytes]) -> None:
 
 
 def open_file(fd: int, mode: str) -> IO[bytes] | None:
+    """Return the descriptor as a file; None where there is none."""
     return None if fd < 0 else open(fd, mode)  # the mode is binary

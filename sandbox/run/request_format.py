@@ -1,11 +1,10 @@
-"""Requests to a sandbox that serves, as bytes (csrc/abi_serve.h), and whether its filter allows them.
+"""Requests to a sandbox that serves, as bytes (csrc/abi_serve.h).
 
-A unit test compares the formats with the C compiler's.
+A unit test compares the format with the C compiler's, and each request with encode_invocation().
 """
 
 from __future__ import annotations
 
-import os
 import struct
 from itertools import accumulate
 
@@ -16,8 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sandbox.plan.model import Plan
-
 MAGIC = 0x51584253
 FORMATS = {"sbx_request": "=6I"}
 IS_FILE = 0x1
@@ -27,13 +24,6 @@ _REQUEST = struct.Struct(FORMATS["sbx_request"])
 _HEAD = struct.Struct("=IIII")
 _CORE = struct.Struct(encode.FORMATS["sbx_invocation_core"])
 _NO_SLOTS = bytes(6 * 4)
-
-# What a waiting process still calls before exec (csrc/request.c, and the last stages), by each C
-# library and architecture: what is missing on one is not asked about.
-_CALLS = (
-    "recvmsg sendmsg getpid close mmap pread64 write chdir fcntl dup2 dup3 close_range execve"
-    " newfstatat fstatat64 stat exit_group"
-).split()
 
 
 def encode_head(
@@ -87,7 +77,8 @@ def encode_command(
 
 def _lay_out(bodies: list[tuple[int, int, bytes]], base: int) -> bytes:
     at = base
-    table, parts = [], []
+    table = []
+    parts: list[bytes] = []
     for kind, records, data in bodies:
         table.append(_HEAD.pack(kind, records, at, len(data)))
         padding = -len(data) % 8
@@ -102,23 +93,3 @@ def _lay_out(bodies: list[tuple[int, int, bytes]], base: int) -> bytes:
         )
     head = _HEAD.pack(encode.INVOCATION_MAGIC, encode.VERSION, at, len(bodies)) + b"".join(table)
     return b"".join((head, bytes(base - len(head)), *parts))
-
-
-def allows_requests(plan: Plan) -> bool:
-    """Whether every filter of the plan lets through what happens between a request and its exec.
-
-    Then the filter is in force before anything of a request is read, and costs it no time.
-    """
-    if not plan.filters:
-        return True
-    from sandbox.policy import calltable, simulate
-
-    arch = os.uname().machine
-    numbers = calltable.call_numbers(arch)
-    wanted = [numbers[name] for name in _CALLS if name in numbers]
-    for item in plan.filters:
-        program = simulate.load(item.code)
-        for number in wanted:
-            if simulate.run(program, arch=arch, nr=number).action.kind != "allow":
-                return False
-    return True

@@ -134,9 +134,7 @@ def finish(job: Served, streams: Streams, ready: ServingReady) -> Result:
     result = outcome_of(job)
     if job.count is not None:
         counted = job.count()
-        result = replace(
-            result, usage=replace(result.usage, output_bytes=counted.total_bytes)
-        )
+        result = replace(result, usage=replace(result.usage, output_bytes=counted.total_bytes))
     return api.with_output(result, outputs, stdio.pipes)
 
 

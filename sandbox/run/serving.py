@@ -13,16 +13,19 @@ import socket
 import struct
 import sys
 import time
+from contextlib import suppress
 
 from sandbox.errors import HostError, SetupError, StateError, UsageError
 from sandbox.launch.result import utc_text
+from sandbox.plan.encode import encode_plan
 from sandbox.plan.model import FdMap, Supervise
 from sandbox.record import replace
 from sandbox.run import job_format
 from sandbox.run import request_format as form
 from sandbox.run.environment import DEFAULT_PATH, make_environment, program_paths
 from sandbox.run.job import Job
-from sandbox.run.ready import Ready, ready_for
+from sandbox.run.ready import ready_for
+from sandbox.run.serving_plan import allows_requests, without_listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,8 +72,11 @@ class ServingReady:
         self.output_bytes = limits.get(Supervise.OUTPUT_BYTES)
         kept = tuple(item for item in prepared.plan.supervise if item[0] not in _OF_A_COMMAND)
         self._once = is_once
-        self._blob = Ready(replace(prepared, plan=replace(prepared.plan, supervise=kept)))
-        self._is_filter_first = form.allows_requests(prepared.plan)
+        self._is_filter_first = allows_requests(prepared.plan)
+        plan = replace(prepared.plan, supervise=kept)
+        if not (is_once and self._is_filter_first):
+            plan = without_listener(plan)
+        self._blob = encode_plan(plan)
         self._files = _stamps(prepared.policy.files)
 
     @property
@@ -89,7 +95,7 @@ class ServingReady:
 
     def plan_bytes(self, _timeout_ms: int | None) -> bytes:
         """The plan for the supervisor, without the limits that belong to a command."""
-        return self._blob.plan_bytes(None)
+        return self._blob
 
     def digest(self, timeout_ms: int | None) -> str:
         """As Ready.digest()."""
@@ -135,14 +141,14 @@ class ServingReady:
         )
 
 
-def _stamps(files: Any) -> tuple[Any, ...]:
+def _stamps(files: tuple[tuple[str, str], ...]) -> tuple[tuple[int, ...], ...]:
     """What changes when a policy file does."""
-    made = []
+    made: list[tuple[int, ...]] = []
     for path, _sha256 in files:
         try:
             found = os.stat(path)
         except OSError:
-            made.append(None)
+            made.append(())
         else:
             made.append((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
     return tuple(made)
@@ -243,10 +249,8 @@ class ServingJob(Job):
 
 def shut(end: socket.socket) -> None:
     """Close a socket so that its peer sees it, whoever else has a copy."""
-    try:
+    with suppress(OSError):  # the peer was first
         end.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # the peer was first
     end.close()
 
 

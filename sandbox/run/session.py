@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sandbox.errors import SandboxError
     from sandbox.launch.result import Result
-    from sandbox.run.keywords import Asked, Options, Word
+    from sandbox.run.keywords import Asked, Options, Walls, Word
     from sandbox.run.outcome import Counted
     from sandbox.run.served import CommandOptions
     from sandbox.run.stdio import Stream
@@ -146,13 +146,12 @@ class Session:
     Errors: those of sandbox.run(); HostError(host.serve) for a policy without namespaces.
     """
 
-    def __init__(
-        self, policy: Word | Sequence[Word] = "default", **options: Unpack[Options]
-    ) -> None:
+    def __init__(self, policy: Word | Sequence[Word] = "default", **options: Unpack[Walls]) -> None:
         self._owner = os.getpid()
         self._is_closed = False
         self._lock = allocate_lock()
-        asked = ask(_COMMAND, {**options, "policy": policy})
+        given: Options = {**options, "policy": policy}
+        asked = ask(_COMMAND, given)
         self._ready = ServingReady(asked, is_once=False)
         self._job = ServingJob(self._ready, asked)
         self._job.open()
