@@ -96,7 +96,7 @@ def ended(
         facts = {"limits": ()} if has_plain_end else facts_of(prepared)
     hits = {_CAUSE_LIMIT.get(ending.cause), _SIGNAL_LIMIT.get(signal or 0), *ending.hits}
     facts["limits"] = tuple(
-        (name, Limit(limit.requested, *_keeper(name, limit, relay), hit=name in hits))
+        (name, limit if name not in hits and name != "output" else _kept(name, limit, relay, hits))
         for name, limit in facts["limits"]
     )
     degraded = 0 if status is None else status.degraded
@@ -113,6 +113,10 @@ def ended(
         **known,
         **facts,
     )
+
+
+def _kept(name: str, limit: Limit, relay: Relay | Counted | None, hits: set[str | None]) -> Limit:
+    return Limit(limit.requested, *_keeper(name, limit, relay), hit=name in hits)
 
 
 def _keeper(name: str, limit: Limit, relay: Relay | Counted | None) -> tuple[str, str]:

@@ -78,6 +78,11 @@ class ServingReady:
             plan = without_listener(plan)
         self._blob = encode_plan(plan)
         self._files = _stamps(prepared.policy.files)
+        # as of now: what a variable is for one command, `env` says
+        slots = prepared.invocation.slots
+        self._variables = make_environment(prepared.plan.env, os.environb, slots)
+        self._variables.update(asked.env)
+        self._env = [name + b"=" + value for name, value in self._variables.items()]
 
     @property
     def prepared(self) -> Prepared:
@@ -117,26 +122,24 @@ class ServingReady:
             is_filter_first=self._is_filter_first,
         )
 
-    def _environment(self, asked: Asked) -> dict[bytes, bytes]:
-        slots = self.prepared.invocation.slots
-        made = make_environment(self.plan.env, os.environb, slots)
-        made.update(self.asked.env)
-        made.update(asked.env)
-        return made
-
     def programs(self, asked: Asked) -> tuple[bytes, ...]:
         """Where the command's program is looked for."""
-        return program_paths(asked.argv[0], self._environment(asked).get(b"PATH", DEFAULT_PATH))
+        path = dict(asked.env).get(b"PATH", self._variables.get(b"PATH", DEFAULT_PATH))
+        return program_paths(asked.argv[0], path)
 
     def command(self, asked: Asked, chdir: bytes, targets: tuple[int, ...]) -> bytes:
-        """Return the invocation of one command, with the environment as it is now."""
-        template = self.prepared.invocation
-        made = self._environment(asked)
+        """Return the invocation of one command."""
+        env = self._env
+        if asked.env:
+            env = [
+                name + b"=" + value
+                for name, value in {**self._variables, **dict(asked.env)}.items()
+            ]
         return form.encode_command(
             asked.argv,
-            [name + b"=" + value for name, value in made.items()],
-            program_paths(asked.argv[0], made.get(b"PATH", DEFAULT_PATH)),
-            chdir or template.cwd,
+            env,
+            self.programs(asked),
+            chdir or self.prepared.invocation.cwd,
             targets,
         )
 
