@@ -123,6 +123,12 @@ class Result:
         if ends != (self.reason != "setup"):
             raise ValueError("a command that ran has either an exit code or a signal")
 
+    def __repr__(self) -> str:
+        shown = {"reason": self.reason, "exit_code": self.exit_code, "signal": self.signal}
+        shown |= {"setup": self.setup} if self.setup is not None else {}
+        shown |= {"stdout": _short(self.stdout), "stderr": _short(self.stderr)} if self.args else {}
+        return f"Result({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
     @property
     def returncode(self) -> int:
         """The command's exit code; -N where signal N ended it, as subprocess has it."""
@@ -171,6 +177,10 @@ class Result:
         if self.signal is not None:
             return 128 + self.signal
         return self.exit_code if self.exit_code is not None else EXIT_SANDBOX
+
+
+def _short(output: bytes) -> bytes:
+    return output if len(output) <= 200 else output[:200] + b" ..."
 
 
 def new_run_id() -> str:

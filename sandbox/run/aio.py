@@ -380,6 +380,8 @@ class AsyncSandbox:
         """End what still runs, wait until it is gone, close the streams. May be called twice."""
         transports, self._transports = self._transports, []
         for transport in transports:
+            if transport.is_closing():
+                continue
             if isinstance(transport, asyncio.WriteTransport):
                 transport.abort()  # what is still to be written has no reader any more
             else:

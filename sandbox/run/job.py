@@ -18,7 +18,6 @@ from sandbox.run import job_format as form
 from sandbox.run import supervisor_client
 from sandbox.run.execute import final_invocation
 from sandbox.run.outcome import ended
-from sandbox.run.placeholders import Placeholders
 from sandbox.run.ready import ready_for
 from sandbox.run.scratch import Scratch
 from sandbox.run.supervise import Ending
@@ -60,7 +59,6 @@ class Job:
         self._started = ""
         self._denials: list[bytes] = []
         self._scratch: Scratch | None = None
-        self._placeholders: Placeholders | None = None
         self._group: RunGroup | None = None
         self._invocation: Invocation = self._prepared.invocation
         self._was_cancelled = False
@@ -79,17 +77,13 @@ class Job:
         prepared = self._prepared
         try:
             self._scratch = Scratch(prepared.plan, self._run_id).__enter__()
-            covered = self._cover(tuple(path for _inside, path in prepared.placeholders))
-            missing = frozenset(
-                inside for inside, path in prepared.placeholders if path not in covered
-            )
             if prepared.host.hierarchies:
                 from sandbox.run.cgroup import RunGroup  # only where groups are delegated
 
                 limits = prepared.plan.supervise
                 self._group = RunGroup(prepared.host.hierarchies, limits, self._run_id).__enter__()
             made = replace(prepared, invocation=self._ready.invocation(self._asked))
-            invocation = final_invocation(made, self._scratch.path, missing)
+            invocation = final_invocation(made, self._scratch.path, frozenset())
             self._invocation = replace(
                 invocation,
                 fds=tuple(FdMap(_place(target), target) for target in fds),
@@ -97,7 +91,8 @@ class Job:
                 has_outer_maps=self._has_outer_maps,
             )
             plan = self._ready.plan_bytes(self._asked.timeout_ms)
-            job = form.encode_job(plan, encode_invocation(self._invocation))
+            invocation_bytes = encode_invocation(self._invocation)
+            job = form.encode_job(plan, invocation_bytes, self._ready.placeholders)
             sources = {_place(target): source for target, source in fds.items()}
             self.supervisor = supervisor_client.start(job, sources)
         except BaseException:
@@ -109,12 +104,6 @@ class Job:
     def _has_outer_maps(self) -> bool:
         # Root may write maps of any length; others need the helpers beyond the one id of their own.
         return len(self._prepared.plan.id_maps) > 2 and not self._prepared.host.is_privileged
-
-    def _cover(self, paths: tuple[bytes, ...]) -> frozenset[bytes]:
-        if not paths:
-            return frozenset()
-        self._placeholders = Placeholders(paths, self._run_id).__enter__()
-        return self._placeholders.covered
 
     def take(self) -> bool:
         """Take every message that is there; say whether it is over."""
@@ -238,9 +227,6 @@ class Job:
         group, self._group = self._group, None
         if group is not None:
             group.__exit__()
-        placeholders, self._placeholders = self._placeholders, None
-        if placeholders is not None:
-            placeholders.__exit__()
         scratch, self._scratch = self._scratch, None
         if scratch is not None:
             scratch.__exit__()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 
 from sandbox.launch.spawn import Status
+from sandbox.plan.encode import Writer
+from sandbox.plan.entry import ENTRY_MAGIC, PLACEHOLDERS
 from sandbox.record import record
 from sandbox.run.outcome import Counted
 from sandbox.run.supervise import Ending
@@ -22,13 +24,13 @@ MAGIC = 0x4A584253
 VERSION = 1
 FORMATS = {
     "sbx_job_header": "=12I",
+    "sbx_message": "=Ii",
     "sbx_ending": "=iIiiQQQQIIQQQIIII",
 }
-SPAWNED, STARTED, FAILED, DENIAL, ENDED = 1, 2, 3, 4, 5
-SIGNAL, KILL, SETTLED = 16, 17, 18
-_KIND = struct.Struct("=II")
+SPAWNED, STARTED, FAILED, DENIAL, ENDED = range(1, 6)  # enum sbx_message_kind: up
+SIGNAL, KILL, SETTLED = range(16, 19)  # down
+_KIND = struct.Struct(FORMATS["sbx_message"])
 _ERROR = struct.Struct("=iiii")
-_PID = struct.Struct("=i")
 _HEADER = struct.Struct(FORMATS["sbx_job_header"])
 _ENDING = struct.Struct(FORMATS["sbx_ending"])
 
@@ -50,24 +52,28 @@ class Ended:
     denials_lost: int = 0
 
 
-def encode_job(plan: bytes, invocation: bytes) -> bytes:
-    """Return the job file's content: a header, the plan and the invocation, each aligned."""
-    plan_at = _aligned(_HEADER.size)
-    invocation_at = _aligned(plan_at + len(plan))
-    header = _HEADER.pack(
-        MAGIC, VERSION, plan_at, len(plan), invocation_at, len(invocation), 0, 0, 0, 0, 0, 0
-    )
-    return b"".join(
-        (
-            header.ljust(plan_at, b"\0"),
-            plan.ljust(invocation_at - plan_at, b"\0"),
-            invocation,
-        )
-    )
+def encode_job(plan: bytes, invocation: bytes, placeholders: bytes = b"") -> bytes:
+    """Return the job file's content: a header, then the blobs, each aligned to 8 bytes."""
+    places = []
+    content = [b""]
+    at = _HEADER.size
+    for blob in (plan, invocation, placeholders):
+        places += [at, len(blob)] if blob else [0, 0]
+        padding = -len(blob) % 8
+        content += [blob, bytes(padding)]
+        at += len(blob) + padding
+    content[0] = _HEADER.pack(MAGIC, VERSION, *places, 0, 0, 0, 0)
+    return b"".join(content)
 
 
-def _aligned(size: int) -> int:
-    return (size + 7) & ~7
+def encode_placeholders(pairs: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """Return placeholders (inside, on the host) as an entry that holds nothing else."""
+    if not pairs:
+        return b""
+    writer = Writer(ENTRY_MAGIC)
+    rows = [(writer.text(inside), writer.text(host)) for inside, host in pairs]
+    writer.records(PLACEHOLDERS, "sbx_placeholder", rows)
+    return writer.finish()
 
 
 def signal_message(number: int) -> bytes:
@@ -82,7 +88,7 @@ def kind_of(message: bytes) -> int:
 
 def spawned_pid(message: bytes) -> int:
     """Return the pid of the child that waits to be settled."""
-    pid: int = _PID.unpack_from(message, 4)[0]
+    pid: int = _KIND.unpack_from(message)[1]
     return pid
 
 

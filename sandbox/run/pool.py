@@ -56,12 +56,11 @@ class Pool:
         self.size = size
         self._owner = os.getpid()
         given: Options = {**options, "policy": policy}
-        self._asked = ask(_COMMAND, given)
         self._is_closed = False
         self._waiting: deque[ServingJob] = deque()
         self._change = threading.Condition()
         self._error: SandboxError | None = None
-        self._ready = ServingReady(self._asked, is_once=True)
+        self._ready = ServingReady(ask(_COMMAND, given), is_once=True)
         self._waiting.append(self._make())
         self._thread = threading.Thread(target=self._refill, name="sandbox-pool", daemon=True)
         self._thread.start()
@@ -192,7 +191,7 @@ class Pool:
         ready = self._ready
         if ready.holds():
             return ready
-        made = ServingReady(self._asked, is_once=True)
+        made = ServingReady(ready.asked, is_once=True)
         with self._change:
             self._ready = made
             stale, self._waiting = self._waiting, deque()
@@ -215,7 +214,7 @@ class Pool:
             job.release()
 
     def _make(self, ready: ServingReady | None = None) -> ServingJob:
-        job = ServingJob(ready or self._ready, self._asked)
+        job = ServingJob(ready or self._ready)
         job.open()
         return job
 

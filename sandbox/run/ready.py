@@ -2,8 +2,8 @@
 
 Preparing costs tens of milliseconds: policies are read and composed, the host is asked, a plan is
 compiled and encoded. What was prepared counts as long as everything it depends on is as it was:
-the caller's directories and every file that was looked at (sandbox/host/observe.py). The command,
-its variables and its time limit are put in afterwards, call by call.
+the caller's directories and every file that was looked at (reuse.py). The command, its variables
+and its time limit are put in afterwards, call by call.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from sandbox.plan.model import Supervise
 from sandbox.policy.model import COMMAND_LINE
 from sandbox.record import replace
 from sandbox.run.environment import DEFAULT_PATH, make_environment, program_paths
-from sandbox.run.execute import prepare
+from sandbox.run.job_format import encode_placeholders
+from sandbox.run.reuse import KEPT_MAX, prepared_template
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,22 +27,11 @@ if TYPE_CHECKING:
     from sandbox.run.keywords import Asked
     from sandbox.run.request import Prepared, Request
 
-KEPT = 64  # requests that differ; the oldest goes first
-# What names the caller's own directories, beside the working directory.
-_VARIABLES = (
-    b"HOME",
-    b"TMPDIR",
-    b"XDG_RUNTIME_DIR",
-    b"XDG_CACHE_HOME",
-    b"XDG_CONFIG_HOME",
-    b"XDG_STATE_HOME",
-    b"VIRTUAL_ENV",
-)
 _SECTION = struct.Struct("=IIII")
 _LIMIT = struct.Struct("=IIQ")
 
 
-_kept: dict[tuple[Request, tuple[bytes | None, ...]], Ready] = {}
+_ready: dict[int, Ready] = {}  # by the identity of what is prepared, which each holds on to
 
 
 def ready_for(request: Request) -> Ready:
@@ -51,15 +41,14 @@ def ready_for(request: Request) -> Ready:
             and the later one is kept.
     Errors: those of prepare().
     """
-    request = request if request.cwd else replace(request, cwd=os.getcwdb())
-    key = (request, tuple([os.environb.get(name) for name in _VARIABLES]))
-    known = _kept.get(key)
-    if known is not None and known.holds():
+    prepared = prepared_template(request)
+    known = _ready.get(id(prepared))
+    if known is not None and known.prepared is prepared:
         return known
-    made = Ready(prepare(request))
-    while len(_kept) >= KEPT:
-        _kept.pop(next(iter(_kept)), None)
-    _kept[key] = made
+    made = Ready(prepared)
+    if len(_ready) >= KEPT_MAX:
+        _ready.clear()
+    _ready[id(prepared)] = made
     return made
 
 
@@ -69,15 +58,12 @@ class Ready:
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
         self.plan: Plan = prepared.plan
+        self.placeholders = encode_placeholders(prepared.placeholders)
         self._blob = encode_plan(self.plan)
         self._timed: _Timed | None = None
         self._walls: _Timed | None = None
         self._digest: str | None = None
         self._facts: dict[str, Any] | None = None
-
-    def holds(self) -> bool:
-        """Whether everything that the plan depends on is as it was."""
-        return True
 
     def plan_bytes(self, timeout_ms: int | None) -> bytes:
         """Return the encoded plan; with a time limit of this call's own, where one is given."""

@@ -25,6 +25,7 @@ from sandbox.run import request_format as form
 from sandbox.run.environment import DEFAULT_PATH, make_environment, program_paths
 from sandbox.run.job import Job
 from sandbox.run.ready import ready_for
+from sandbox.run.reuse import prepared_template
 from sandbox.run.serving_plan import allows_requests, without_listener
 
 TYPE_CHECKING = False
@@ -56,9 +57,12 @@ class ServingReady:
     """
 
     def __init__(self, asked: Asked, *, is_once: bool) -> None:
+        if not asked.request.cwd:
+            # the caller may go elsewhere; what is made here stays
+            asked = replace(asked, request=replace(asked.request, cwd=_working_directory()))
         self.asked = asked
         self.plain = ready_for(asked.request)
-        prepared = self.plain.prepared
+        self._seen = prepared = self.plain.prepared
         if not prepared.plan.namespaces:
             raise HostError(
                 f"the policy {prepared.policy.name} has no namespaces: a sandbox cannot wait for"
@@ -77,7 +81,7 @@ class ServingReady:
         if not (is_once and self._is_filter_first):
             plan = without_listener(plan)
         self._blob = encode_plan(plan)
-        self._files = _stamps(prepared.policy.files)
+        self.placeholders = self.plain.placeholders
         # as of now: what a variable is for one command, `env` says
         slots = prepared.invocation.slots
         self._variables = make_environment(prepared.plan.env, os.environb, slots)
@@ -95,8 +99,18 @@ class ServingReady:
         return self.plain.plan
 
     def holds(self) -> bool:
-        """Whether everything that the plan depends on is as it was."""
-        return self.plain.holds() and self._files == _stamps(self.prepared.policy.files)
+        """Whether everything that the plan depends on is as it was.
+
+        Errors: those of prepare(), where a policy that has changed has none to give.
+        """
+        now = prepared_template(self.asked.request)
+        if now is self._seen:
+            return True
+        was = self.prepared
+        if now.plan != was.plan or now.invocation != was.invocation:
+            return False
+        self._seen = now
+        return True
 
     def plan_bytes(self, _timeout_ms: int | None) -> bytes:
         """The plan for the supervisor, without the limits that belong to a command."""
@@ -144,24 +158,18 @@ class ServingReady:
         )
 
 
-def _stamps(files: tuple[tuple[str, str], ...]) -> tuple[tuple[int, ...], ...]:
-    """What changes when a policy file does."""
-    made: list[tuple[int, ...]] = []
-    for path, _sha256 in files:
-        try:
-            found = os.stat(path)
-        except OSError:
-            made.append(())
-        else:
-            made.append((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
-    return tuple(made)
+def _working_directory() -> bytes:
+    try:
+        return os.getcwdb()
+    except FileNotFoundError:
+        return b""  # prepare() has the words for it
 
 
 class ServingJob(Job):
     """The run of one sandbox that serves; `requests` is our end of its socket."""
 
-    def __init__(self, ready: ServingReady, asked: Asked) -> None:
-        super().__init__(asked)
+    def __init__(self, ready: ServingReady) -> None:
+        super().__init__(ready.asked)
         self._ready: Any = ready
         self._prepared = ready.prepared
         self._invocation = ready.prepared.invocation

@@ -151,9 +151,8 @@ class Session:
         self._is_closed = False
         self._lock = allocate_lock()
         given: Options = {**options, "policy": policy}
-        asked = ask(_COMMAND, given)
-        self._ready = ServingReady(asked, is_once=False)
-        self._job = ServingJob(self._ready, asked)
+        self._ready = ServingReady(ask(_COMMAND, given), is_once=False)
+        self._job = ServingJob(self._ready)
         self._job.open()
 
     def __enter__(self) -> Self:
