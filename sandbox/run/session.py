@@ -23,6 +23,7 @@ from sandbox.run.served import ServedSandbox, Streams, ask_command, finish
 from sandbox.run.serving import Request, ServingJob, ServingReady, check_usable, gone, shut
 from sandbox.run.stdio import DEVNULL, PIPE
 from sandbox.run.supervise import Ending
+from sandbox.run.supervisor_client import receive_one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Command:
         if self.is_over:
             return True
         try:
-            message = self.supervisor.channel.recv(256)
+            message = receive_one(self.supervisor.channel, 256)
         except BlockingIOError:
             return False
         except ConnectionError:

@@ -55,7 +55,7 @@ class Supervisor:
     def receive(self) -> bytes | None:
         """Return the next message; None while there is none, b"" when there will be no more."""
         try:
-            return self.channel.recv(_MESSAGE_BYTES)
+            return receive_one(self.channel, _MESSAGE_BYTES)
         except BlockingIOError:
             return b"" if self._is_gone() else None
         except ConnectionError:
@@ -69,6 +69,8 @@ class Supervisor:
         try:
             # what it sent before its end counts
             self.channel.recv(1, socket.MSG_PEEK)
+        except ConnectionResetError:
+            return False  # as in receive_one(): the next look sees what is there
         except OSError:
             return True
         return False
@@ -110,6 +112,18 @@ class Supervisor:
             self.pidfd = -1
         elif self not in _leftover:
             _leftover.append(self)  # it ends by itself now; the next start takes it away
+
+
+def receive_one(channel: socket.socket, size: int) -> bytes:
+    """Return the next message.
+
+    Where the peer closed without having read all that it was sent, the kernel reports that first,
+    once; what the peer had said before its end is still there.
+    """
+    try:
+        return channel.recv(size)
+    except ConnectionResetError:
+        return channel.recv(size)
 
 
 def collect() -> None:
