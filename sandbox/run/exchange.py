@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # nobody empties nor fills the caller's memory. A policy's limit on output ends the command instead.
 KEPT_BYTES = 64 << 20
 _CHUNK = 1 << 16
+_PIPE_MAX_BYTES = 1 << 20  # /proc/sys/fs/pipe-max-size of a kernel as it comes
 
 
 class Collected:
@@ -111,15 +112,17 @@ class Exchange:
             self._forget(fd)
 
     def finish(self) -> None:
-        """Take what is left after the end; no writer of the sandbox's is there any more.
+        """Take what is left after the end: what a pipe holds, and no more.
 
-        A child that somebody forked meanwhile may keep a pipe open: end of file is not awaited.
+        A child that somebody forked meanwhile, or a process that a session's command left behind,
+        may keep a pipe open and write to it: end of file is not awaited.
         """
         for fd in tuple(self._open):
+            end_bytes = self.outputs[fd].total_bytes + _PIPE_MAX_BYTES
             while fd in self._open:
                 before = self.outputs[fd].total_bytes
                 self.take(fd)
-                if self.outputs[fd].total_bytes == before:
+                if not before < self.outputs[fd].total_bytes < end_bytes:
                     break
 
     def _forget(self, fd: int) -> None:

@@ -116,6 +116,9 @@ def finish(job: Served, streams: Streams, ready: ServingReady) -> Result:
     Errors: what kept the command from running.
     """
     stdio = streams.stdio
+    for fd in (stdio.pipes.stdin, stdio.pipes.stdout, stdio.pipes.stderr):
+        if fd >= 0:
+            os.set_blocking(fd, False)
     exchange = Exchange(stdio.pipes, streams.data, lambda: stdio.close_ours(0))
     exchange.watch(job.supervisor.channel.fileno())
     exchange.watch(job.supervisor.pidfd)

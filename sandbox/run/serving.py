@@ -23,7 +23,7 @@ from sandbox.record import replace
 from sandbox.run import job_format
 from sandbox.run import request_format as form
 from sandbox.run.environment import DEFAULT_PATH, make_environment, program_paths
-from sandbox.run.job import Job
+from sandbox.run.job import GONE_MS, Job
 from sandbox.run.ready import ready_for
 from sandbox.run.reuse import prepared_template
 from sandbox.run.serving_plan import allows_requests, without_listener
@@ -178,6 +178,7 @@ class ServingJob(Job):
         self.count: Callable[[], Counted] | None = None
         self.requests: socket.socket | None = None
         self.ready = ready
+        self.is_gone = False
 
     def open(self) -> None:
         """Start the sandbox and wait until it is ready.
@@ -208,12 +209,24 @@ class ServingJob(Job):
     def wait(self, timeout_ms: float | None) -> bool:
         """Take what the supervisor reports, waiting for it so long; say whether it is over."""
         assert self.supervisor is not None  # noqa: S101  # it was started
+        if self.is_over:
+            return True
         poller = select.poll()
         poller.register(self.supervisor.channel, select.POLLIN)
         poller.register(self.supervisor.pidfd, select.POLLIN)
         if poller.poll(timeout_ms):
             self.take()
         return self.is_over
+
+    def finish(self) -> None:
+        """End the sandbox, learn how it ended, and give everything back. May be called twice."""
+        if self.supervisor is not None and self.supervisor.pidfd >= 0:
+            if not self.take():
+                self.kill()
+            deadline_s = time.monotonic() + GONE_MS / 1000
+            while not self.is_over and time.monotonic() < deadline_s:
+                self.wait(GONE_MS)
+        self.release()
 
     def assign(self, asked: Asked) -> None:
         """Say what the result is about, and that its time starts now."""

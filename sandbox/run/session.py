@@ -41,6 +41,7 @@ _STATUS = struct.Struct("=iiQQQQII")
 _ORDER = struct.Struct("=i")
 _CAUSES = ("", "timeout")
 _SIGKILL = 9
+_REPORT_MS = 1000
 _COMMAND = ("-",)
 
 
@@ -85,6 +86,7 @@ class Command:
         if len(message) == _STATUS.size:
             self._end(message)
         else:
+            self._job.is_gone = True
             self.failure = gone("session")
         self.is_over = True
         return True
@@ -180,7 +182,8 @@ class Session:
         """How the sandbox of the session ended; None while it is there."""
         if not self._is_closed and os.getpid() == self._owner:
             with self._lock:
-                self._job.take()
+                # pid 1 is gone before its supervisor can say so
+                self._job.wait(_REPORT_MS if self._job.is_gone else 0)
         return self._job.result
 
     def run(
@@ -261,7 +264,7 @@ class Session:
             return  # a fork holds copies of the descriptors, and nothing else
         self._is_closed = True
         with self._lock:
-            self._job.release()
+            self._job.finish()
 
     def _check(self) -> None:
         check_usable("session", self._owner, is_closed=self._is_closed)
@@ -277,6 +280,7 @@ class Session:
             command = Command(self._job, asked, ours)
             limit_ms = asked.timeout_ms or self._ready.wall_ms
             if not request.send(self._job, theirs, limit_ms):
+                self._job.is_gone = True
                 raise gone("session")
         except BaseException:
             request.close()
