@@ -6,6 +6,8 @@ Exit codes: architecture section "Errors and exit codes" (ARCHITECTURE.md).
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -78,6 +80,36 @@ class ProgramError(SandboxError):
 
     code = "setup.exec"
     exit_code = EXIT_NOT_FOUND
+
+
+class CommandFailed(SandboxError):
+    """A command ran, but did not exit with 0, and its caller asked for that (`check=True`).
+
+    Shape: `result` is the whole sandbox.Result, with what was captured.
+    """
+
+    code = "command"
+
+    def __init__(self, result: Any) -> None:
+        command = " ".join(os.fsdecode(word) for word in result.args)
+        super().__init__(
+            f"the command {_how(result)}: {command[:200]}",
+            reason=result.reason,
+            returncode=result.returncode,
+        )
+        self.result = result
+        self.exit_code = result.shell_exit_code()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.result,)
+
+
+def _how(result: Any) -> str:
+    if result.reason == "exited":
+        return f"exited with {result.exit_code}"
+    if result.reason == "signaled":
+        return f"was ended by signal {result.signal}"
+    return f"was ended ({result.reason})"
 
 
 class StateError(SandboxError):

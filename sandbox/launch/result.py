@@ -87,7 +87,8 @@ class Result:
 
     Shape: `policy`, `overrides`, `effective`, `tier` as in the plan's notes; `limits` are pairs of
     name and Limit; `denials` and `changes` are JSON values in the order of events. `policy` and
-    `plan_digest` are None where the run failed before there was a plan.
+    `plan_digest` are None where the run failed before there was a plan. `args`, `stdout` and
+    `stderr` are what a caller of the Python API gave and had captured; to_data() leaves them out.
     """
 
     run_id: str
@@ -107,6 +108,9 @@ class Result:
     denials: tuple[dict[str, Any], ...] = ()
     denials_lost: int = 0
     changes: tuple[dict[str, Any], ...] = ()
+    args: tuple[bytes, ...] = ()
+    stdout: bytes = b""
+    stderr: bytes = b""
 
     def __post_init__(self) -> None:
         if self.reason not in REASONS:
@@ -118,6 +122,24 @@ class Result:
         ends = (self.exit_code is not None) + (self.signal is not None)
         if ends != (self.reason != "setup"):
             raise ValueError("a command that ran has either an exit code or a signal")
+
+    def __repr__(self) -> str:
+        shown = {"reason": self.reason, "exit_code": self.exit_code, "signal": self.signal}
+        shown |= {"setup": self.setup} if self.setup is not None else {}
+        shown |= {"stdout": _short(self.stdout), "stderr": _short(self.stderr)} if self.args else {}
+        return f"Result({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    @property
+    def returncode(self) -> int:
+        """The command's exit code; -N where signal N ended it, as subprocess has it."""
+        if self.signal is not None:
+            return -self.signal
+        return self.exit_code if self.exit_code is not None else EXIT_SANDBOX
+
+    @property
+    def text(self) -> str:
+        """What was captured of standard output, as text; what is no UTF-8 shows as U+FFFD."""
+        return self.stdout.decode("utf-8", "replace")
 
     def to_data(self) -> dict[str, Any]:
         """Return the JSON object, keys in the documented order."""
@@ -155,6 +177,10 @@ class Result:
         if self.signal is not None:
             return 128 + self.signal
         return self.exit_code if self.exit_code is not None else EXIT_SANDBOX
+
+
+def _short(output: bytes) -> bytes:
+    return output if len(output) <= 200 else output[:200] + b" ..."
 
 
 def new_run_id() -> str:

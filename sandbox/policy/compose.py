@@ -147,11 +147,11 @@ def _not_inherited(key: str, name: Any, where: str, had: dict[Any, Any]) -> Poli
     )
 
 
-def apply_flags(policy: Policy, flags: tuple[Flag, ...]) -> Policy:
+def apply_flags(policy: Policy, flags: tuple[Flag, ...], cwd: str | None = None) -> Policy:
     """Return `policy` with the command line's last word; every replaced value is in `overrides`.
 
     Shape:  keys are ro rw tmpfs bind overlay hide env net hostname chdir uid rootfs timeout limit
-            allow-syscall deny-syscall; relative paths start at the working directory.
+            allow-syscall deny-syscall; relative paths start at `cwd` (None: the caller's).
     Errors: UsageError for a malformed flag or one path named twice; PolicyError(policy.path) for a
             path that does not exist.
     """
@@ -159,7 +159,7 @@ def apply_flags(policy: Policy, flags: tuple[Flag, ...]) -> Policy:
         return policy
     from sandbox.policy.flags import APPLY, Flags  # only for command lines that have flags
 
-    state = Flags(policy)
+    state = Flags(policy, cwd)
     for flag in flags:
         apply = APPLY.get(flag.key)
         if apply is None:

@@ -33,12 +33,12 @@ _HOST_FAMILIES = frozenset({"inet", "inet6", "netlink"})
 class Flags:
     """A policy while flags are applied to it."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, cwd: str | None = None) -> None:
         self.policy = policy
         self.overrides: list[Override] = []
         self.origins = dict(policy.origins)
         self._named: dict[SlotPath, str] = {}
-        self._cwd = os.getcwd()
+        self._cwd = cwd or os.getcwd()
         self._home = observe.realpath(home_dir())
 
     def finish(self) -> Policy:

@@ -42,14 +42,17 @@ def prepare(request: Request) -> Prepared:
     from sandbox.policy.settle import arrange
     from sandbox.run.environment import command_parts
 
-    tree = os.getcwd() if request.has_tree else None
+    tree = os.fsdecode(request.cwd) or os.getcwd()
     composed = load_policy(
-        request.policy, *request.more_policies, tighten=request.tighten, tree=tree
+        request.policy,
+        *request.more_policies,
+        tighten=request.tighten,
+        tree=tree if request.has_tree else None,
     )
-    policy = apply_flags(composed, request.flags)
+    policy = apply_flags(composed, request.flags, tree)
     host = detect(need=needed_features(policy))
     plan = compile_plan(policy, host)
-    places = find_places(policy, plan)
+    places = find_places(policy, plan, request.cwd)
     if not plan.namespaces:
         from sandbox.policy.confined import check_narrowing  # few runs go without namespaces
 
@@ -128,7 +131,7 @@ def execute(
         missing = frozenset(
             inside for inside, path in paths.items() if path not in placeholders.covered
         )
-        invocation = _final_invocation(prepared, scratch.path, missing)
+        invocation = final_invocation(prepared, scratch.path, missing)
         final = replace(prepared, invocation=invocation)
         if not prepared.host.hierarchies:
             return _run(final, forwarding, None, known, emit)
@@ -142,7 +145,7 @@ def _ignore(_event: str, **_fields: object) -> None:
     """Stands for a caller without interest in events."""
 
 
-def _final_invocation(prepared: Prepared, state: bytes, missing: frozenset[bytes]) -> Invocation:
+def final_invocation(prepared: Prepared, state: bytes, missing: frozenset[bytes]) -> Invocation:
     """Put in what exists only now: the state directory, and which placeholders could be made."""
     invocation = prepared.invocation
     slots = list(invocation.slots)

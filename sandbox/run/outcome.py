@@ -7,6 +7,7 @@ import os
 
 from sandbox.launch.result import Limit, Result, Usage
 from sandbox.launch.spawn import DEGRADED_PROC_BIND, DEGRADED_USERNS_LOCK
+from sandbox.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from sandbox.run.relay import Relay
     from sandbox.run.request import Prepared
     from sandbox.run.supervise import Ending
+
 
 _SIGKILL, _SIGXCPU, _SIGXFSZ, _SIGSYS = 9, 24, 25, 31
 _KILLED_BELOW = 128 + _SIGKILL  # how a shell reports it
@@ -49,6 +51,14 @@ _DEGRADED: tuple[tuple[int, str, dict[str, str]], ...] = (
 )
 
 
+@record
+class Counted:
+    """What the supervisor counted of the command's output."""
+
+    total_bytes: int
+    is_truncated: bool
+
+
 def facts_of(prepared: Prepared) -> dict[str, Any]:
     """Return the members of Result that the plan's notes already hold."""
     import json  # a command that simply exited, with nobody to read a result, does without
@@ -69,20 +79,25 @@ def facts_of(prepared: Prepared) -> dict[str, Any]:
 def ended(
     prepared: Prepared,
     ending: Ending,
-    relay: Relay | None,
+    relay: Relay | Counted | None,
     known: dict[str, Any],
     *,
     was_user: bool,
+    facts: dict[str, Any] | None = None,
 ) -> Result:
-    """Return the Result of a command that ran; without a digest in `known`, as execute() says."""
+    """Return the Result of a command that ran; without a digest in `known`, as execute() says.
+
+    Shape: `facts` are those of facts_of(), where the caller has them already.
+    """
     status = ending.status
     exit_code, signal = (None, _SIGKILL) if status is None else _split(status.wait_status)
     reason, ended_by = _reason(ending, signal, was_user=was_user)
     has_plain_end = reason == "exited" and "plan_digest" not in known
-    facts: dict[str, Any] = {"limits": ()} if has_plain_end else facts_of(prepared)
+    if facts is None:
+        facts = {"limits": ()} if has_plain_end else facts_of(prepared)
     hits = {_CAUSE_LIMIT.get(ending.cause), _SIGNAL_LIMIT.get(signal or 0), *ending.hits}
     facts["limits"] = tuple(
-        (name, Limit(limit.requested, *_keeper(name, limit, relay), hit=name in hits))
+        (name, limit if name not in hits and name != "output" else _kept(name, limit, relay, hits))
         for name, limit in facts["limits"]
     )
     degraded = 0 if status is None else status.degraded
@@ -120,7 +135,11 @@ def _no_record(number: int, effective: dict[str, Any]) -> dict[str, Any]:
     return {"wanted": wanted, "got": "off", "by": "", "note": reason}
 
 
-def _keeper(name: str, limit: Limit, relay: Relay | None) -> tuple[str, str]:
+def _kept(name: str, limit: Limit, relay: Relay | Counted | None, hits: set[str | None]) -> Limit:
+    return Limit(limit.requested, *_keeper(name, limit, relay), hit=name in hits)
+
+
+def _keeper(name: str, limit: Limit, relay: Relay | Counted | None) -> tuple[str, str]:
     """Output on a terminal is not counted, and the result says so."""
     if name == "output" and relay is None:
         return "none", limit.scope
@@ -133,6 +152,8 @@ def _split(wait_status: int) -> tuple[int | None, int | None]:
 
 
 def _reason(ending: Ending, signal: int | None, *, was_user: bool) -> tuple[str, str]:
+    if ending.cause == "cancelled":
+        return "cancelled", "user"
     if ending.cause:
         return _CAUSES[ending.cause], "sandbox"
     if _is_oom(ending, signal):
@@ -156,7 +177,7 @@ def _is_oom(ending: Ending, signal: int | None) -> bool:
     return signal == _SIGKILL or (status is not None and status.wait_status == _KILLED_BELOW << 8)
 
 
-def _usage(ending: Ending, relay: Relay | None) -> Usage:
+def _usage(ending: Ending, relay: Relay | Counted | None) -> Usage:
     status = ending.status
     counted: dict[str, Any] = {}
     if relay is not None:

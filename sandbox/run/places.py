@@ -29,13 +29,14 @@ class Places:
     notes: tuple[str, ...] = ()
 
 
-def caller_slots() -> list[bytes]:
+def caller_slots(cwd: bytes = b"") -> list[bytes]:
     """Return the caller's absolute, canonical directories, in the order of Slot.
 
+    Shape:  `cwd` is another working directory than the caller's own.
     Errors: UsageError where the working directory was deleted.
     """
     try:
-        cwd = os.getcwdb()
+        cwd = cwd or os.getcwdb()
     except FileNotFoundError as error:
         raise UsageError(
             "the working directory no longer exists",
@@ -66,14 +67,14 @@ def sandbox_home(plan: Plan) -> bytes:
     return b"/"
 
 
-def find_places(policy: Policy, plan: Plan) -> Places:
+def find_places(policy: Policy, plan: Plan, cwd: bytes = b"") -> Places:
     """Decide which directories the plan's slots name and where the command starts.
 
     A working directory that is no working tree (/, the home, what holds it, a system directory) is
     not mounted by a policy's ${CWD}: that would show far more. The command then starts in its own
     home.
     """
-    slots = caller_slots()
+    slots = caller_slots(cwd)
     cwd = slots[Slot.CWD]
     notes: list[str] = []
     wants_cwd = any(op.target.slot is Slot.CWD for op in plan.mounts) or any(

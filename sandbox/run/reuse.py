@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sandbox.run.request import Prepared, Request
 
-_KEPT_MAX = 64
+KEPT_MAX = 64
 
 
 @record
@@ -47,16 +47,25 @@ def prepared_cache(request: Request) -> Prepared:
     Shape:  thread-safe: each call sees a whole entry or none.
     Errors: as prepare().
     """
+    return _for_command(prepared_template(request), request)
+
+
+def prepared_template(request: Request) -> Prepared:
+    """Return the same for any command: the object of an earlier call where nothing has changed.
+
+    Shape:  its command is that of the call which made it.
+    Errors: as prepare().
+    """
     key = _key(request)
     kept = _kept.get(key)
     if kept is not None and kept.holds():
-        return _for_command(kept.prepared, request)
+        return kept.prepared
     with recording() as facts:
         prepared = prepare(request)
     if facts.gap or not is_settled(facts):
         _kept.pop(key, None)
         return prepared
-    if len(_kept) >= _KEPT_MAX:
+    if len(_kept) >= KEPT_MAX:
         _kept.clear()  # few programs have so many policies; none needs an order among them
     _kept[key] = _Kept(prepared, *encode_facts(facts.listed()))
     return prepared
