@@ -26,7 +26,7 @@ _PROOF_ARGUMENTS = (0xFFFFFFFFFFFFFFFF, 0, 0, 0, 0, 0)  # as csrc/seccomp.c make
 
 # Refusals of these leave no record: the command makes them between the filter and its program, when
 # nobody answers yet; the proof of the filter is one of them (csrc/seccomp.c, child.c, listener.c).
-PLAIN = frozenset("read write close execve execveat exit exit_group newfstatat stat statx".split())
+PLAIN = frozenset(["read", "write", "close", "execve", "execveat", "exit", "exit_group", "newfstatat", "stat", "statx"])
 
 # Calls that prove a filter to be loaded: with these arguments the kernel changes nothing and
 # answers one of these errnos, whatever the caller may do.

@@ -42,14 +42,14 @@ def prepare(request: Request) -> Prepared:
     from sandbox.policy.settle import arrange
     from sandbox.run.environment import command_parts
 
-    tree = os.fsdecode(request.cwd) or os.getcwd()
+    cwd = os.fsdecode(request.cwd) or os.getcwd()
     composed = load_policy(
         request.policy,
         *request.more_policies,
         tighten=request.tighten,
-        tree=tree if request.has_tree else None,
+        tree=cwd if request.has_tree else None,
     )
-    policy = apply_flags(composed, request.flags, tree)
+    policy = apply_flags(composed, request.flags, cwd)
     host = detect(need=needed_features(policy))
     plan = compile_plan(policy, host)
     places = find_places(policy, plan, request.cwd)
@@ -155,6 +155,8 @@ def final_invocation(prepared: Prepared, state: bytes, missing: frozenset[bytes]
     if prepared.plan.namespaces:
         return invocation
     own = {rule.name: rule.value for rule in prepared.plan.env if rule.value.slot is Slot.STATE}
+    if not own and invocation.cwd:
+        return invocation
     given = {entry.partition(b"=")[0] for entry in invocation.env}
     made = tuple(
         name + b"=" + value.resolve(invocation.slots)

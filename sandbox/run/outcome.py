@@ -97,8 +97,7 @@ def ended(
         facts = {"limits": ()} if has_plain_end else facts_of(prepared)
     hits = {_CAUSE_LIMIT.get(ending.cause), _SIGNAL_LIMIT.get(signal or 0), *ending.hits}
     facts["limits"] = tuple(
-        (name, limit if name not in hits and name != "output" else _kept(name, limit, relay, hits))
-        for name, limit in facts["limits"]
+        (name, _kept(name, limit, relay, is_hit=name in hits)) for name, limit in facts["limits"]
     )
     degraded = 0 if status is None else status.degraded
     for bit, name, entry in _DEGRADED:
@@ -135,15 +134,12 @@ def _no_record(number: int, effective: dict[str, Any]) -> dict[str, Any]:
     return {"wanted": wanted, "got": "off", "by": "", "note": reason}
 
 
-def _kept(name: str, limit: Limit, relay: Relay | Counted | None, hits: set[str | None]) -> Limit:
-    return Limit(limit.requested, *_keeper(name, limit, relay), hit=name in hits)
-
-
-def _keeper(name: str, limit: Limit, relay: Relay | Counted | None) -> tuple[str, str]:
+def _kept(name: str, limit: Limit, relay: Relay | Counted | None, *, is_hit: bool) -> Limit:
     """Output on a terminal is not counted, and the result says so."""
-    if name == "output" and relay is None:
-        return "none", limit.scope
-    return limit.enforced_by, limit.scope
+    keeper = "none" if name == "output" and relay is None else limit.enforced_by
+    if keeper == limit.enforced_by and not is_hit:
+        return limit
+    return Limit(limit.requested, keeper, limit.scope, hit=is_hit)
 
 
 def _split(wait_status: int) -> tuple[int | None, int | None]:
