@@ -256,7 +256,7 @@ struct sbx_invocation_core {
 	uint32_t cwd;			/* string: a path inside */
 	uint32_t flags;			/* SBX_INVOCATION_* */
 	int32_t terminal;		/* TERMINAL: the caller's, whose modes are copied */
-	uint32_t reserved;		/* 0 */
+	uint32_t requests;		/* SERVE: the socket that brings them; else 0 */
 };
 
 #define SBX_INVOCATION_BARRIER 0x1	/* wait for 'G' before the last stages */
@@ -264,7 +264,10 @@ struct sbx_invocation_core {
 #define SBX_INVOCATION_MAPS_OUTSIDE 0x4	/* … and has the id maps written first */
 #define SBX_INVOCATION_TERMINAL 0x8	/* a pseudo-terminal of its own */
 #define SBX_INVOCATION_FOREGROUND 0x10	/* TERMINAL: the command may read it at once */
-#define SBX_INVOCATION_FLAGS_ALL 0x1f
+#define SBX_INVOCATION_SERVE 0x20	/* no command yet: each comes as a request */
+#define SBX_INVOCATION_ONCE 0x40	/* SERVE: one, whose end is the sandbox's */
+#define SBX_INVOCATION_FILTER_FIRST 0x80	/* SERVE: the filter allows what a request needs */
+#define SBX_INVOCATION_FLAGS_ALL 0xff
 
 #define SBX_FD_TERMINAL -2		/* as a source: the command's own terminal */
 

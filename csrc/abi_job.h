@@ -91,4 +91,5 @@ enum sbx_message_kind {
 	SBX_MESSAGE_SIGNAL = 16,	/* value = number, for the command; KILL ends all */
 	SBX_MESSAGE_KILL = 17,		/* end all; value = enum sbx_cause, 0: CANCELLED */
 	SBX_MESSAGE_SETTLED = 18,	/* HOLD: the child may go on */
+	SBX_MESSAGE_LIMIT = 19,		/* time is up value milliseconds from now */
 };

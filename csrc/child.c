@@ -4,8 +4,9 @@
  *
  * The child of the clone becomes pid 1 (without a pid namespace: init, see
  * tree.c). It runs the first part of the table, forks the command, and turns
- * to init.c; the command runs the second part and becomes the program. Order is security; each row says what the stage
- * should do and what it must not.
+ * to init.c (to serve.c where commands come as requests); the command runs the
+ * second part and becomes the program. Order is security; each row says what
+ * the stage should do and what it must not.
  *
  * Everything here is async-signal-safe and allocates nothing: the caller may
  * have threads, and only the cloning one exists in the child.
@@ -63,9 +64,36 @@ static const struct stage second_part[] = {
 	{ SBX_STAGE_EXEC, sbx_stage_exec },
 };
 
-/* Tell the supervisor where it ended, and end. */
-static void __attribute__((noreturn))
-report(struct sbx_context *ctx, enum sbx_stage stage, int err)
+/* The command of a request, while it waits for one: what no request changes.
+ * The order of the rest is the same; Landlock restricts nothing that comes
+ * after it but exec. */
+static const struct stage waiting_part[] = {
+	{ SBX_STAGE_SESSION, sbx_stage_session },
+	{ SBX_STAGE_RLIMITS, sbx_stage_rlimits },
+	{ SBX_STAGE_CAPS, sbx_stage_caps },
+	{ SBX_STAGE_NO_NEW_PRIVS, sbx_stage_no_new_privs },
+	{ SBX_STAGE_LANDLOCK, sbx_stage_landlock },
+};
+
+static const struct stage filter_part[] = {
+	{ SBX_STAGE_SECCOMP, sbx_stage_seccomp },
+};
+
+static const struct stage request_part[] = {
+	{ SBX_STAGE_CHDIR, sbx_stage_chdir },
+	{ SBX_STAGE_FDS, sbx_stage_fds },
+};
+
+static const struct stage exec_part[] = {
+	{ SBX_STAGE_EXEC, sbx_stage_exec },
+};
+
+#define RUN_PART(ctx, part) run_part(ctx, part, sizeof(part) / sizeof((part)[0]))
+
+/**
+ * sbx_child_report - tell the supervisor where it ended, and end
+ */
+void sbx_child_report(struct sbx_context *ctx, enum sbx_stage stage, int err)
 {
 	ctx->error.stage = (int32_t)stage;
 	ctx->error.err = -err;
@@ -87,7 +115,7 @@ static void run_part(struct sbx_context *ctx, const struct stage *part,
 		ctx->error.detail = 0;
 		err = part[i].run(ctx);
 		if (err < 0)
-			report(ctx, part[i].name, err);
+			sbx_child_report(ctx, part[i].name, err);
 	}
 }
 
@@ -173,6 +201,46 @@ int sbx_stage_exec(struct sbx_context *ctx)
 	return result;
 }
 
+/*
+ * Be ready, wait for a request, become its program. FILTER_FIRST says that
+ * the plan's filter allows every call from there on; then it is in force
+ * before anything from outside is read, and costs the request no time.
+ */
+static void __attribute__((noreturn)) request_main(struct sbx_context *ctx)
+{
+	int is_filter_first =
+		(ctx->run->flags & SBX_INVOCATION_FILTER_FIRST) != 0;
+	int err;
+
+	RUN_PART(ctx, waiting_part);
+	if (is_filter_first)
+		RUN_PART(ctx, filter_part);
+	err = sbx_request_take(ctx);
+	if (err)
+		sbx_child_report(ctx, SBX_STAGE_CHECK, err);
+	RUN_PART(ctx, request_part);
+	if (!is_filter_first)
+		RUN_PART(ctx, filter_part);
+	RUN_PART(ctx, exec_part);
+	_exit(127);
+}
+
+/**
+ * sbx_command_main - run the second part, and become the program
+ * Context: the command, right after pid 1 forked it.
+ */
+void sbx_command_main(struct sbx_context *ctx)
+{
+	int err = sbx_tree_follow(ctx);
+
+	if (err)
+		sbx_child_report(ctx, SBX_STAGE_INIT, err);
+	if (ctx->run->flags & SBX_INVOCATION_SERVE)
+		request_main(ctx);
+	RUN_PART(ctx, second_part);
+	_exit(127);	/* exec returned an error, and it was reported */
+}
+
 /**
  * sbx_child_main - run every stage
  * Context: the child of the clone, on a copy of the caller's memory.
@@ -184,25 +252,23 @@ void sbx_child_main(struct sbx_context *ctx)
 
 	signals_reset();
 	ctx->umask_octal = umask(0);
-	run_part(ctx, first_part, sizeof(first_part) / sizeof(first_part[0]));
+	RUN_PART(ctx, first_part);
 	/* not readable through /proc by what it will hold, from the first
 	 * moment that something else exists in the namespace */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		report(ctx, SBX_STAGE_INIT, -errno);
+		sbx_child_report(ctx, SBX_STAGE_INIT, -errno);
 	err = sbx_tree_prepare(ctx);
 	if (err)
-		report(ctx, SBX_STAGE_INIT, err);
+		sbx_child_report(ctx, SBX_STAGE_INIT, err);
+	if (ctx->run->flags & SBX_INVOCATION_SERVE &&
+	    !(ctx->run->flags & SBX_INVOCATION_ONCE))
+		sbx_serve_main(ctx);
 	pid = sys_fork();
 	if (pid < 0)
-		report(ctx, SBX_STAGE_INIT, pid);
+		sbx_child_report(ctx, SBX_STAGE_INIT, pid);
 	if (pid > 0) {
 		ctx->command_pid = pid;
 		sbx_init_main(ctx);
 	}
-	err = sbx_tree_follow(ctx);
-	if (err)
-		report(ctx, SBX_STAGE_INIT, err);
-	run_part(ctx, second_part,
-		 sizeof(second_part) / sizeof(second_part[0]));
-	_exit(127);	/* exec returned an error, and it was reported */
+	sbx_command_main(ctx);
 }

@@ -39,8 +39,10 @@ int sbx_stage_session(struct sbx_context *ctx)
 
 		if (err)
 			return err;
-	} else if (ctx->core->flags & SBX_PLAN_NEW_SESSION && setsid() < 0) {
-		return -errno;
+	} else if (ctx->core->flags & SBX_PLAN_NEW_SESSION || ctx->is_served) {
+		/* one of several commands is also signalled by its group */
+		if (setsid() < 0)
+			return -errno;
 	}
 	umask(mask == SBX_NONE ? ctx->umask_octal : (mode_t)mask);
 	if (sigprocmask(SIG_SETMASK, &ctx->signal_mask, NULL) < 0)
@@ -169,6 +171,25 @@ int sbx_caps_drop_own(void)
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return -errno;
 	return capset_to(0, 0);
+}
+
+/**
+ * sbx_caps_keep_for_commands - what a pid 1 that has yet to fork keeps
+ *
+ * CAP_SETPCAP, with which each command empties its own sets, and what the
+ * plan leaves to it. The rest is gone for good: the bounding set loses it.
+ * Context: pid 1 that serves; it has every capability of its namespace.
+ */
+int sbx_caps_keep_for_commands(const struct sbx_context *ctx)
+{
+	uint64_t kept = ctx->core->caps | 1ULL << CAP_SETPCAP;
+	int err = bounding_drop(kept);
+
+	if (err)
+		return err;
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+		return -errno;
+	return capset_to(kept, 0);
 }
 
 /**

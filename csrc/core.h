@@ -18,6 +18,7 @@
 #include "abi_entry.h"
 #include "abi_job.h"
 #include "abi_denials.h"
+#include "abi_serve.h"
 
 #define SBX_SECTION_KINDS 48
 #define SBX_MAP_LINE 64		/* three numbers of 32 bits, and room to format */
@@ -61,6 +62,10 @@ struct sbx_view {
  * @command_pid: known to pid 1 after the fork
  * @command_status: as waitpid(2), once @is_command_done
  * @is_command_done: the command was reaped
+ * @is_served: the command is one of several: serve.c
+ * @requests_fd: the socket that brings requests
+ * @taken_fd: where it tells pid 1 that it has taken a request, or -1
+ * @ruleset_fd: a Landlock ruleset that is ready to be enforced, or -1
  * @degraded: SBX_DEGRADED_* seen on the way
  * @umask_octal: the caller's
  * @signal_mask: the caller's, restored for the command
@@ -90,6 +95,10 @@ struct sbx_context {
 	pid_t command_pid;
 	int command_status;
 	int is_command_done;
+	int is_served;
+	int requests_fd;
+	int taken_fd;
+	int ruleset_fd;
 	uint32_t degraded;
 	mode_t umask_octal;
 	sigset_t signal_mask;
@@ -130,6 +139,9 @@ size_t sbx_id_map_line(const struct sbx_id_map *map, char line[SBX_MAP_LINE]);
 
 /* child.c: runs in the child, does not return */
 void sbx_child_main(struct sbx_context *ctx) __attribute__((noreturn));
+void sbx_command_main(struct sbx_context *ctx) __attribute__((noreturn));
+void sbx_child_report(struct sbx_context *ctx, enum sbx_stage stage, int err)
+	__attribute__((noreturn));
 
 /* One effect each; all return 0 or a negative errno and may set
  * ctx->error.op and ctx->error.detail. */
@@ -157,9 +169,11 @@ int sbx_stage_exec(struct sbx_context *ctx);
 /* confine.c */
 int sbx_caps_drop_all(void);
 int sbx_caps_drop_own(void);
+int sbx_caps_keep_for_commands(const struct sbx_context *ctx);
 
 /* landlock.c */
 int sbx_landlock_scope(uint64_t scoped);
+int sbx_landlock_ruleset(struct sbx_context *ctx);
 
 /* tree.c */
 int sbx_tree_prepare(struct sbx_context *ctx);
@@ -196,6 +210,22 @@ void sbx_terminal_grant(const struct sbx_context *ctx);
 
 /* init.c: pid 1 after the fork, does not return */
 void sbx_init_main(struct sbx_context *ctx) __attribute__((noreturn));
+
+/* serve.c: pid 1 of many commands, does not return */
+void sbx_serve_main(struct sbx_context *ctx) __attribute__((noreturn));
+
+/**
+ * struct sbx_taken - what a command tells pid 1 of the request that it took
+ */
+struct sbx_taken {
+	int32_t pid;
+	uint32_t timeout_ms;
+	uint32_t grace_ms;
+};
+
+/* request.c */
+int sbx_request_take(struct sbx_context *ctx);
+int sbx_request_refuse(int socket, int is_once, int err);
 
 /* pass.c */
 int sbx_fd_pass(int socket, char tag, unsigned char value, int fd);

@@ -172,11 +172,12 @@ static int rules_add(struct sbx_context *ctx, int ruleset)
 }
 
 /**
- * sbx_stage_landlock - restrict the command
- * Context: command; no_new_privs is set.
- * Return: 0; -EOPNOTSUPP where the ABI is below the plan's; else -errno.
+ * sbx_landlock_ruleset - make the plan's ruleset
+ * Context: command, or pid 1 where several commands share the view.
+ * Return: a descriptor; -EOPNOTSUPP where the ABI is below the plan's; else
+ * -errno.
  */
-int sbx_stage_landlock(struct sbx_context *ctx)
+int sbx_landlock_ruleset(struct sbx_context *ctx)
 {
 	const struct sbx_plan_core *core = ctx->core;
 	struct landlock_ruleset attr = {
@@ -184,11 +185,9 @@ int sbx_stage_landlock(struct sbx_context *ctx)
 		.handled_access_net = core->landlock_net,
 		.scoped = core->landlock_scoped,
 	};
-	int abi, ruleset, err;
+	int abi = sbx_landlock_abi();
+	int ruleset, err;
 
-	if (!(core->flags & SBX_PLAN_LANDLOCK))
-		return 0;
-	abi = sbx_landlock_abi();
 	if (abi < 0)
 		return abi;
 	if ((uint32_t)abi < core->landlock_min_abi)
@@ -199,8 +198,29 @@ int sbx_stage_landlock(struct sbx_context *ctx)
 		return ruleset;
 	err = rules_add(ctx, ruleset);
 	if (!err)
-		err = (int)sys_result(syscall(SBX_NR_LANDLOCK_RESTRICT_SELF,
-					      ruleset, 0));
+		return ruleset;
+	close(ruleset);
+	return err;
+}
+
+/**
+ * sbx_stage_landlock - restrict the command
+ * Context: command; no_new_privs is set.
+ * Return: 0, or what sbx_landlock_ruleset() and the kernel say.
+ */
+int sbx_stage_landlock(struct sbx_context *ctx)
+{
+	int ruleset = ctx->ruleset_fd;
+	int err;
+
+	if (!(ctx->core->flags & SBX_PLAN_LANDLOCK))
+		return 0;
+	if (ruleset < 0)
+		ruleset = sbx_landlock_ruleset(ctx);
+	if (ruleset < 0)
+		return ruleset;
+	err = (int)sys_result(syscall(SBX_NR_LANDLOCK_RESTRICT_SELF, ruleset,
+				      0));
 	close(ruleset);
 	return err;
 }

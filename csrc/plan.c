@@ -364,7 +364,16 @@ static int run_check(const struct sbx_view *view,
 	uint32_t flags = core->flags;
 
 	if (sbx_check_slot_path(view, SBX_SLOT_NONE, core->cwd) < 0 ||
-	    flags & ~(uint32_t)SBX_INVOCATION_FLAGS_ALL || core->reserved)
+	    flags & ~(uint32_t)SBX_INVOCATION_FLAGS_ALL)
+		return -EINVAL;
+	/* a request has no terminal, and nobody to open a barrier */
+	if (flags & SBX_INVOCATION_SERVE
+		    ? core->requests < 3 || core->requests > INT_MAX ||
+			      flags & (SBX_INVOCATION_TERMINAL |
+				       SBX_INVOCATION_BARRIER)
+		    : core->requests ||
+			      flags & (SBX_INVOCATION_ONCE |
+				       SBX_INVOCATION_FILTER_FIRST))
 		return -EINVAL;
 	if (flags & SBX_INVOCATION_MAPS_OUTSIDE &&
 	    !(flags & SBX_INVOCATION_HOLD))

@@ -155,6 +155,16 @@ static int outside_differs(const struct sbx_context *ctx)
 	       sbx_id_outside(ctx, SBX_ID_GID) != getegid();
 }
 
+/* The end of each command, and of all, is pid 1's business; and the listener,
+ * of which a tree has one, is handed over before the sandbox is ready. */
+static int is_servable(const struct sbx_context *ctx)
+{
+	uint32_t wanted = SBX_INVOCATION_ONCE | SBX_INVOCATION_FILTER_FIRST;
+
+	return ctx->core->namespaces & SBX_CLONE_NEWPID &&
+	       (!ctx->is_notifying || (ctx->run->flags & wanted) == wanted);
+}
+
 static int context_init(struct sbx_context *ctx, const void *plan,
 			size_t plan_size, const void *invocation,
 			size_t invocation_size, struct sbx_error *error)
@@ -170,6 +180,8 @@ static int context_init(struct sbx_context *ctx, const void *plan,
 	ctx->old_root = -1;
 	ctx->new_root = -1;
 	ctx->base = -1;
+	ctx->taken_fd = -1;
+	ctx->ruleset_fd = -1;
 	err = sbx_plan_check(plan, plan_size, error);
 	if (!err)
 		err = sbx_invocation_check(invocation, invocation_size, error);
@@ -190,12 +202,15 @@ static int context_init(struct sbx_context *ctx, const void *plan,
 		ctx->slots[i] = sbx_string(&ctx->invocation, slots[i]);
 	sbx_records(&ctx->invocation, SBX_SECTION_ARGV, &argc);
 	sbx_records(&ctx->invocation, SBX_SECTION_ENVP, &envc);
+	ctx->requests_fd = (int)ctx->run->requests;
 	filters = sbx_records(&ctx->plan, SBX_SECTION_FILTERS, &count);
 	for (i = 0; i < count; i++)
 		ctx->is_notifying |= (filters[i].flags & SBX_FILTER_NOTIFY) != 0;
 	ctx->supervisor_pid = getpid();
 	sbx_records(&ctx->invocation, SBX_SECTION_MOUNTS, &count);
 	if (count && !(ctx->core->namespaces & SBX_CLONE_NEWNS))
+		return fail(error, SBX_STAGE_CHECK, -EINVAL);
+	if (ctx->run->flags & SBX_INVOCATION_SERVE && !is_servable(ctx))
 		return fail(error, SBX_STAGE_CHECK, -EINVAL);
 	ctx->vectors = malloc((argc + envc + 2) * sizeof(char *));
 	return ctx->vectors ? 0 : fail(error, SBX_STAGE_CHECK, -ENOMEM);

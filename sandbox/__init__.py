@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from sandbox.run.aio import AsyncSandbox as AsyncSandbox
     from sandbox.run.aio import run_async as run_async
     from sandbox.run.api import run as run
+    from sandbox.run.pool import Pool as Pool
     from sandbox.run.process import Sandbox as Sandbox
+    from sandbox.run.session import Session as Session
     from sandbox.run.stdio import DEVNULL as DEVNULL
     from sandbox.run.stdio import PIPE as PIPE
     from sandbox.run.stdio import STDOUT as STDOUT
@@ -42,7 +44,9 @@ _PLACES = {
     ),
     "launch.result": ("Result",),
     "run.aio": ("AsyncSandbox", "run_async"),
+    "run.pool": ("Pool",),
     "run.process": ("Sandbox",),
+    "run.session": ("Session",),
     "run.stdio": ("DEVNULL", "PIPE", "STDOUT"),
 }
 _HOME = {name: f"sandbox.{module}" for module, names in _PLACES.items() for name in names}
@@ -55,10 +59,12 @@ __all__ = [
     "CommandFailed",
     "HostError",
     "PolicyError",
+    "Pool",
     "ProgramError",
     "Result",
     "Sandbox",
     "SandboxError",
+    "Session",
     "SetupError",
     "StateError",
     "UsageError",

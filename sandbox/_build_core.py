@@ -14,10 +14,10 @@ from cffi import FFI
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
     "bpf_run checksum child confine content entry facts idmaps init landlock listener mounts "
-    "notify notify_text overlay pass plan root seccomp sources spawn targets terminal text tree "
-    "userns view"
+    "notify notify_text overlay pass plan request root seccomp serve sources spawn targets "
+    "terminal text tree userns view"
 )
-ABI = ("abi", "abi_job", "abi_entry", "abi_denials")
+ABI = ("abi", "abi_job", "abi_entry", "abi_denials", "abi_serve")
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-fstack-protector-strong"]
 HARDENING = ["-D_FORTIFY_SOURCE=2", "-fvisibility=hidden", "-fno-plt"]
 # Development builds stop at a warning; a user's newer compiler must not.

@@ -142,6 +142,12 @@ static void channel_read(struct sbx_run *run)
 	case SBX_MESSAGE_SETTLED:
 		settle(run);
 		break;
+	case SBX_MESSAGE_LIMIT:
+		/* a command that came after its sandbox */
+		if (message.value >= 0)
+			run->deadline_us = now_us() +
+					   (int64_t)message.value * 1000;
+		break;
 	default:
 		break;
 	}

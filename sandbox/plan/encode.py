@@ -282,8 +282,11 @@ def encode_invocation(invocation: Invocation) -> bytes:
     terminal = invocation.terminal
     if terminal is not None:
         flags |= 0x18 if terminal.is_foreground else 0x8
+    if invocation.requests:
+        flags |= 0x20 | int(invocation.is_once) << 6 | int(invocation.is_filter_first) << 7
     source = -1 if terminal is None else terminal.source
-    w.records(INVOCATION, "sbx_invocation_core", [(w.text(invocation.cwd), flags, source, 0)])
+    core = (w.text(invocation.cwd), flags, source, invocation.requests)
+    w.records(INVOCATION, "sbx_invocation_core", [core])
     w.offsets(ARGV, invocation.argv)
     w.offsets(ENVP, invocation.env)
     w.offsets(PROGRAMS, invocation.programs)

@@ -355,7 +355,9 @@ class Invocation:
     Shape: `env` are NAME=VALUE; `programs` the paths to try in order; `slots` has one absolute,
     canonical path for each Slot (b"" where the caller has none); `extra_mounts` come after the
     plan's and enter the run digest; `is_held`: the child waits until the caller releases it,
-    with `has_outer_maps` also for its id maps.
+    with `has_outer_maps` also for its id maps; `requests` is the caller's descriptor of the socket
+    on which commands come to a sandbox that serves, under `is_once` a single one;
+    `is_filter_first`: the plan's filter allows all that a request needs.
     """
 
     argv: tuple[bytes, ...]
@@ -369,3 +371,6 @@ class Invocation:
     is_held: bool = False
     has_outer_maps: bool = False
     terminal: OwnTerminal | None = None
+    requests: int = 0
+    is_once: bool = False
+    is_filter_first: bool = False

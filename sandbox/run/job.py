@@ -26,7 +26,7 @@ from sandbox.run.supervise import Ending
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, Protocol
 
     from sandbox.launch.listener import Denial
     from sandbox.launch.result import Result
@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     from sandbox.run.cgroup import RunGroup
     from sandbox.run.keywords import Asked
     from sandbox.run.supervisor_client import Supervisor
+
+    class Over(Protocol):
+        """What ran, and is over."""
+
+        failure: SandboxError | None
+        result: Result | None
+
 
 # How long a supervisor may take to end its tree and be gone: nothing asks it to be gentle.
 GONE_MS = 10_000
@@ -240,7 +247,7 @@ def _place(target: int) -> int:
     return target if target < supervisor_client.CHANNEL_FD else target + 2
 
 
-def outcome_of(job: Job) -> Result:
+def outcome_of(job: Over) -> Result:
     """Return the result of a job that is over.
 
     Errors: the SandboxError that kept the command from starting.

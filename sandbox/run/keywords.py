@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     Amount = int | float | str | None
     Mount = str | tuple[Word, str]  # a mode, or a source and its mode
 
-    class Options(TypedDict, total=False):
-        """What may be said about a sandbox; docs/api.md has a paragraph on each."""
+    class Walls(TypedDict, total=False):
+        """What may be said about a sandbox, but for its policy."""
 
-        policy: Word | Sequence[Word]
         tighten: Word | Sequence[Word]
         timeout: float | None
         limits: Mapping[str, Amount]
@@ -40,6 +39,11 @@ if TYPE_CHECKING:
         rootfs: Word
         allow_syscalls: Sequence[str]
         deny_syscalls: Sequence[str]
+
+    class Options(Walls, total=False):
+        """What may be said about a sandbox; docs/api.md has a paragraph on each."""
+
+        policy: Word | Sequence[Word]
 
 
 _NAMES = (
@@ -86,10 +90,7 @@ def ask(argv: Sequence[Word], options: Options) -> Asked:
         tighten=_several("tighten", given.get("tighten") or ()),
         cwd=_directory(given.get("cwd")),
     )
-    values = tuple(
-        (os.fsencode(name), _value(name, value)) for name, value in env.items() if value is not None
-    )
-    return Asked(request, words(argv), values, _timeout_ms(given.get("timeout")))
+    return Asked(request, words(argv), variables(env), timeout_ms(given.get("timeout")))
 
 
 def words(argv: Sequence[Word]) -> tuple[bytes, ...]:
@@ -152,7 +153,8 @@ def _directory(cwd: Word | None) -> bytes:
     return os.path.realpath(path)
 
 
-def _timeout_ms(timeout: float | None) -> int | None:
+def timeout_ms(timeout: float | None) -> int | None:
+    """Return a time limit in milliseconds; None is the policy's."""
     if timeout is None:
         return None
     if not 0 < timeout <= _TIMEOUT_MAX_S:
@@ -161,6 +163,13 @@ def _timeout_ms(timeout: float | None) -> int | None:
             hint="None is the policy's own limit",
         )
     return max(1, round(timeout * 1000))
+
+
+def variables(env: Mapping[str, str | bytes | None]) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the variables that have a value."""
+    return tuple(
+        (os.fsencode(name), _value(name, value)) for name, value in env.items() if value is not None
+    )
 
 
 def _value(name: str, value: str | bytes) -> bytes:

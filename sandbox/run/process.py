@@ -67,9 +67,9 @@ class Sandbox:
             stdio.close()
             self._end()
             raise
-        self.stdin = _file(stdio.take(0), "wb")
-        self.stdout = _file(stdio.take(1), "rb")
-        self.stderr = _file(stdio.take(2), "rb")
+        self.stdin = open_file(stdio.take(0), "wb")
+        self.stdout = open_file(stdio.take(1), "rb")
+        self.stderr = open_file(stdio.take(2), "rb")
 
     def _await_start(self) -> None:
         """Wait until the command is executed, as Popen does.
@@ -289,5 +289,6 @@ def _close(file: IO[bytes]) -> None:
         return  # what was still to be written has no reader any more
 
 
-def _file(fd: int, mode: str) -> IO[bytes] | None:
+def open_file(fd: int, mode: str) -> IO[bytes] | None:
+    """Return the descriptor as a file; None where there is none."""
     return None if fd < 0 else open(fd, mode)  # the mode is binary

@@ -336,7 +336,7 @@ static void test_invocation_is_checked(void)
 	BREAK_RUN("run flags", -EINVAL, core->flags = 0x20);
 	BREAK_RUN("maps outside", -EINVAL,
 		  core->flags = SBX_INVOCATION_MAPS_OUTSIDE);
-	BREAK_RUN("reserved", -EINVAL, core->reserved = 1);
+	BREAK_RUN("requests", -EINVAL, core->requests = 3);
 	BREAK_RUN("a terminal", 0, core->flags = SBX_INVOCATION_TERMINAL;
 		  core->terminal = 0; fds[0].source = SBX_FD_TERMINAL);
 	BREAK_RUN("terminal of nobody", -EINVAL,
