@@ -1,6 +1,6 @@
 """Build `sandbox._core`: csrc/ compiled in cffi's API mode, abi3; used at build time only.
 
-The parts of the ABI are passed verbatim to `cdef()`, so that C and Python read the same declarations.
+The parts of the ABI are passed verbatim to `cdef()`: C and Python read the same declarations.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ COMMANDS = (
     Command(
         "policy", "policy", "See", "what a policy allows, line by line; compare, import, export"
     ),
+    Command("log", "log", "See", "recent runs, and the calls that were refused to them"),
     Command("doctor", "doctor", "See", "try each set-up step here: what works, what to do"),
     Command("completion", "completion", "More", "a completion script for bash, zsh or fish"),
 )
