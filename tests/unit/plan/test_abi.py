@@ -30,6 +30,7 @@ ENUMS: tuple[tuple[type[IntEnum | IntFlag], str], ...] = (
     (model.ProtectKind, "SBX_PROTECT_"),
     (model.Supervise, "SBX_SUPERVISE_"),
     (model.Stage, "SBX_STAGE_"),
+    (model.FilterFlag, "SBX_FILTER_"),
 )
 
 

@@ -56,7 +56,7 @@ def flip(path: Path) -> None:
 
 def other_version(path: Path) -> None:
     """Write what a later version might."""
-    path.write_bytes(path.read_bytes().replace(b"sandbox-filter 1", b"sandbox-filter 2"))
+    path.write_bytes(path.read_bytes().replace(b"sandbox-filter 2", b"sandbox-filter 3"))
 
 
 def writable(path: Path) -> None:
