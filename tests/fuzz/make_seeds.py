@@ -1,7 +1,11 @@
-"""Write real plans and invocations as seeds for the fuzzer: `make_seeds.py DIRECTORY`."""
+"""Write seeds for the fuzzers: `make_seeds.py DIRECTORY`.
+
+Real plans and invocations go there; calls with real filters into DIRECTORY-bpf.
+"""
 
 from __future__ import annotations
 
+import struct
 import sys
 from pathlib import Path
 
@@ -9,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sandbox.plan.encode import encode_invocation, encode_plan
 from support import plans
+
+_CALL = struct.Struct("=iIQ6Q")  # struct seccomp_data
 
 
 def main() -> int:
@@ -21,6 +27,13 @@ def main() -> int:
         blobs[f"invocation-{name}"] = encode_invocation(run)
     for name, blob in blobs.items():
         (directory / name).write_bytes(blob)
+    programs = Path(f"{directory}-bpf")
+    programs.mkdir(parents=True, exist_ok=True)
+    for name, plan in every.items():
+        for number in (0, 41, 1 << 30):
+            call = _CALL.pack(number, 0xC000003E, 0, *(number,) * 6)
+            code = b"".join(item.code for item in plan.filters)
+            (programs / f"{name}-{number}").write_bytes(call + code)
     return 0
 
 
