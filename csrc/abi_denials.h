@@ -47,8 +47,8 @@ struct sbx_notify *sbx_notify_open(int listener, const void *plan,
 				   size_t plan_size, uint64_t started_us);
 
 /*
- * Answer what is pending, at most 64 calls, without blocking. Call it when
- * the listener polls readable or hung up.
+ * Answer what is pending, at most 64 calls, in at most a few milliseconds.
+ * Call it when the listener polls readable or hung up.
  * Return how many; -EPIPE: no process is left under the filter, poll no more.
  */
 int sbx_notify_serve(struct sbx_notify *notify);

@@ -29,10 +29,12 @@ OPTIONS = (
     Option("json", "one JSON object a run, the oldest first"),
     Option("number", "the last N runs (default: 20)", "N", short="n", check=_check_number),
     Option("denied", "only runs with refused calls"),
+    Option("run", "only the run ID", "ID"),
+    Option("lines", "only what a run says on stderr of its refused calls"),
     Option("help", "show this help", short="h"),
 )
 USAGE = """\
-usage: sandbox log [--json] [-n N] [--denied]
+usage: sandbox log [--json | --lines] [-n N] [--denied] [--run ID]
 
 Show the recent runs: policy, command, how it ended, how long it took, and each
 refused call with the line that refused it and the change that would let it pass.
@@ -55,9 +57,23 @@ def run(words: tuple[str, ...], missing: tuple[str, ...] = ()) -> int:
     from sandbox.run.runlog import read_log
 
     runs = [one for one in read_log() if one.denials or not parsed.has("denied")]
+    wanted = parsed.last("run")
+    if wanted is not None:
+        runs = [one for one in runs if one.run_id == wanted]
     shown = runs[-int(parsed.last("number") or _DEFAULT) :]
+    if parsed.has("lines"):
+        for one in shown:
+            _print_lines(run_data(one))
+        return 0
     _print([run_data(one) for one in shown], as_json=parsed.has("json"))
     return 0
+
+
+def _print_lines(entry: dict[str, Any]) -> None:
+    from sandbox.run.denied import denial_lines
+
+    for line in denial_lines(entry["denials"], entry["denials_lost"]):
+        show(f"sandbox: {line}\n")
 
 
 def run_data(one: Run) -> dict[str, Any]:

@@ -52,6 +52,11 @@ def test_log_shows_runs(sandbox_run: Run) -> None:
     assert runs[1]["options"] == ["--policy=default", "--env=A=b c"]
     assert len(runs[1]["denials"]) == 8
     assert runs[1]["denials"][0]["fix"] == "--allow-syscall mount"
+    lines = sandbox_run("log", "--lines", "--run", runs[1]["run_id"]).stdout.decode().splitlines()
+    assert len(lines) == 5
+    assert lines[0].startswith(
+        "sandbox: refused: mount /m/0 by python3: EPERM, syscalls.deny[@mount]"
+    )
     words = sandbox_run("log", "--denied", "-n", "1").stdout.decode()
     assert "run.finished" in words
     assert "refused: mount /m/0 by python3" in words
