@@ -27,7 +27,23 @@ _PROOF_ARGUMENTS = (0xFFFFFFFFFFFFFFFF, 0, 0, 0, 0, 0)  # as csrc/seccomp.c make
 
 # Refusals of these leave no record: the command makes them between the filter and its program, when
 # nobody answers yet; the proof of the filter is one of them (csrc/seccomp.c, child.c, listener.c).
-PLAIN = frozenset(["read", "write", "close", "execve", "execveat", "exit", "exit_group", "newfstatat", "stat", "statx"])
+PLAIN = frozenset(
+    (
+        "read",
+        "write",
+        "close",
+        "execve",
+        "execveat",
+        "exit",
+        "exit_group",
+        "newfstatat",
+        "stat",
+        "statx",
+    )
+)
+
+# Nor of these: advice, and quicker ways that programs try on the chance; none fails without them.
+HINTS = frozenset(("copy_file_range", "fadvise64", "get_mempolicy", "readahead"))
 
 # Calls that prove a filter to be loaded: with these arguments the kernel changes nothing and
 # answers one of these errnos, whatever the caller may do.
@@ -121,7 +137,7 @@ def compile_uncached(policy: SyscallPolicy, arch: str) -> CompiledFilter:
                 call=name,
             )
     proof, proof_errno = _proof(verdicts)
-    plain = PLAIN | {proof}
+    plain = PLAIN | HINTS | {proof}
     recorded = filter_program.compile_program(policy, arch, verdicts, plain)
     filter_check.check(plain_answers(recorded), policy, arch, verdicts)
     filter_check.check_recorded(recorded, arch, plain)

@@ -282,6 +282,8 @@ static void test_other_records_are_checked(void)
 	BREAK("filter wraps", SBX_SECTION_FILTERS,
 	      p.filters[0].first = 0xffffffff);
 	BREAK("filter flags", SBX_SECTION_FILTERS, p.filters[0].flags = 1);
+	BREAK("a listener required of nobody", SBX_SECTION_FILTERS,
+	      p.filters[0].flags = SBX_FILTER_NOTIFY_REQUIRED);
 	BREAK("environment kind", SBX_SECTION_ENV, p.env[0].kind = 3);
 	BREAK("environment name", SBX_SECTION_ENV, p.env[0].name = 0);
 	BREAK("environment slot", SBX_SECTION_ENV, p.env[0].value_slot = 6);
