@@ -1,7 +1,7 @@
 # One verb per target; `make` alone prints them. Continuous integration runs these and nothing else.
 .DEFAULT_GOAL := help
 .PHONY: help demo dev build dist install test test-unit test-integration test-security bench \
-        fuzz lint format typecheck analyze sanitize docs man check regen clean
+        soak fuzz lint format typecheck analyze sanitize docs man check regen clean
 
 VENV   := .venv
 PYTHON := $(VENV)/bin/python -I
@@ -53,6 +53,10 @@ bench:  ## measure the start-up, interleaved with bubblewrap; JSON in build/benc
 	@.ci/setup bench
 	@mkdir -p build
 	$(PYTHON) tests/benchmarks/bench_startup.py --output build/bench.json $(ARGS)
+
+soak:  ## 10,000 sandboxes in a row from one Python program: nothing may grow
+	@.ci/setup test
+	SANDBOX_TESTS_SOAK=10000 $(PYTEST) -q tests/integration/test_api.py -k in_a_row $(ARGS)
 
 fuzz:  ## attack the plan checkers with libFuzzer for FUZZ_SECONDS
 	@.ci/setup fuzz

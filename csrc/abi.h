@@ -391,62 +391,6 @@ int sbx_spawn(const void *plan, size_t plan_size,
  */
 int sbx_terminal_receive(int socket);
 
-/*
- * Denials. Where a filter has SBX_FILTER_NOTIFY, a refused call that is worth
- * a record is put to the supervisor, which writes it down and answers with the
- * errno that the filter states (SECCOMP_RET_USER_NOTIF | errno). What the call
- * is told rests on its registers alone; memory is read for the record only.
- */
-
-/*
- * Take the listener from child->handover_fd, after the command has started
- * and after the terminal was taken. Does not block then.
- * Return the descriptor; -EPIPE where the plan asks for none; else the reason
- * why refused calls are answered without a record (-EBUSY: the tree has
- * another listener).
- */
-int sbx_listener_receive(int socket);
-
-#define SBX_DENIALS_MAX 256		/* distinct ones kept; the rest is counted */
-#define SBX_DENIAL_TEXT 160
-
-struct sbx_denial {
-	uint64_t t_us;			/* of the first one, since the start */
-	uint64_t args[6];		/* of the first one */
-	uint32_t arch;			/* AUDIT_ARCH_* */
-	int32_t nr;
-	int32_t error;			/* errno that was answered, positive */
-	uint32_t count;			/* stays at its maximum */
-	int32_t pid;			/* of the first one, as the supervisor sees it */
-	uint32_t reserved;
-	char comm[16];			/* of the first one; bytes, NUL-terminated */
-	char text[SBX_DENIAL_TEXT];	/* path, address or kind; bytes, may be cut;
-					 * a hint: what was seen, maybe not what was meant */
-};
-
-struct sbx_notify;			/* a listener and what it recorded */
-
-/*
- * Take over the listener (closed in every case of failure: calls then fail).
- * started_us: CLOCK_MONOTONIC at the start of the run.
- * Return NULL where memory is short or the plan has no program that notifies.
- */
-struct sbx_notify *sbx_notify_open(int listener, const void *plan,
-				   size_t plan_size, uint64_t started_us);
-
-/*
- * Answer what is pending, at most 64 calls, without blocking. Call it when
- * the listener polls readable or hung up.
- * Return how many; -EPIPE: no process is left under the filter, poll no more.
- */
-int sbx_notify_serve(struct sbx_notify *notify);
-
-/* The records, in the order of the first ones; valid until the close. */
-const struct sbx_denial *sbx_notify_denials(const struct sbx_notify *notify);
-uint32_t sbx_notify_count(const struct sbx_notify *notify);
-uint32_t sbx_notify_lost(const struct sbx_notify *notify);	/* calls not recorded */
-void sbx_notify_close(struct sbx_notify *notify);		/* NULL: nothing */
-
 /* Kernel features, tried, not guessed from version numbers. */
 int sbx_landlock_abi(void);		/* ABI >= 1, or a negative errno */
 int sbx_seccomp_action_avail(uint32_t action);	/* 0, or a negative errno */

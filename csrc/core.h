@@ -18,6 +18,7 @@
 #include "abi_entry.h"
 #include "abi_job.h"
 #include "abi_serve.h"
+#include "abi_denials.h"
 
 #define SBX_SECTION_KINDS 48
 #define SBX_MAP_LINE 64		/* three numbers of 32 bits, and room to format */

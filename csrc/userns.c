@@ -16,6 +16,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -104,14 +105,19 @@ int sbx_userns_idmap_open(uid_t uid, gid_t gid, uid_t outside_uid,
 		{ SBX_ID_GID, gid, outside_gid, 1 },
 	};
 	struct sbx_clone_args args = { .flags = SBX_CLONE_NEWUSER };
+	pid_t parent = getpid();
 	pid_t pid = sys_clone3(&args);
 	int proc, err, fd = -1;
 
 	if (pid < 0)
 		return pid;
 	if (pid == 0) {
-		for (;;)
+		/* a parent that is killed now leaves nobody who would end it;
+		 * the thread that cloned is the one that waits below */
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+		while (getppid() == parent)
 			pause();
+		_exit(0);
 	}
 	proc = proc_pid_open(pid);
 	err = proc < 0 ? proc : 0;

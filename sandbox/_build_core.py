@@ -17,7 +17,7 @@ SOURCES = (
     "notify notify_text overlay pass plan request root seccomp serve sources spawn targets "
     "terminal text tree userns view"
 )
-ABI = ("abi", "abi_job", "abi_entry", "abi_serve")
+ABI = ("abi", "abi_job", "abi_entry", "abi_serve", "abi_denials")
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-fstack-protector-strong"]
 HARDENING = ["-D_FORTIFY_SOURCE=2", "-fvisibility=hidden", "-fno-plt"]
 # Development builds stop at a warning; a user's newer compiler must not.
@@ -29,7 +29,7 @@ for name in ABI:
 ffibuilder.set_source(
     "sandbox._core",
     '#include "core.h"\n',
-    sources=[f"csrc/{name}.c" for name in SOURCES.split()],
+    sources=[f"csrc/{name}.c" for name in SOURCES.split()] + ["csrc/launcher/log.c"],
     include_dirs=["csrc"],
     depends=[f"csrc/{name}.h" for name in (*ABI, "core", "sys", "mounts", "notify")],
     extra_compile_args=FLAGS + HARDENING + STRICT,

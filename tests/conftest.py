@@ -21,6 +21,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from support import install, leaks
 from support.limits import time_limit
 from support.need import MUST_RUN, need_user_namespaces
+from support.program import Program, program_for
 from support.pty import PROMPT, Person
 from support.user import User, ordinary_user, remove_tree, root_user
 
@@ -195,6 +196,12 @@ def sandbox_run(
         return user.run(argv, **{"cwd": work_dir, **options})  # type: ignore[arg-type]  # User.run
 
     return run
+
+
+@pytest.fixture
+def program(user: User, user_python: Path, work_dir: Path) -> Program:
+    """`program(text)`: run a Python program that uses the API, as the user; return its output."""
+    return program_for(user, user_python, work_dir)
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@
 
 #include "launcher.h"
 
-#pragma weak sbx_job_main
-
 static const char *base_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -26,8 +24,7 @@ int main(int argc, char *argv[])
 	int has_spoken = 0;
 	int code = SBX_HANDOVER;
 
-	if (sbx_job_main && argc > 0 &&
-	    !strcmp(base_name(argv[0]), "sandbox-supervisor"))
+	if (argc > 0 && !strcmp(base_name(argv[0]), "sandbox-supervisor"))
 		return sbx_job_main();
 	if (argc > 2 && !strcmp(argv[1], "exec"))
 		code = sbx_exec(&argv[2], &has_spoken);

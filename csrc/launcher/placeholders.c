@@ -140,26 +140,87 @@ static const char *journal_name(DIR *list)
 	return NULL;
 }
 
-/* Whether a living run counts on it; where nobody can tell, it does. */
-static int is_held(int folder, const char *path)
+/* Texts of journals. */
+struct journals {
+	char **texts;
+	size_t count;
+	size_t room;
+};
+
+static void journals_free(struct journals *journals)
+{
+	while (journals->count)
+		free(journals->texts[--journals->count]);
+	free(journals->texts);
+}
+
+/* Takes @text over. */
+static int journals_add(struct journals *journals, char *text)
+{
+	if (text && journals->count == journals->room) {
+		size_t room = journals->room ? 2 * journals->room : 16;
+		char **texts = realloc(journals->texts, room * sizeof(char *));
+
+		if (texts) {
+			journals->texts = texts;
+			journals->room = room;
+		}
+	}
+	if (!text || journals->count == journals->room) {
+		free(text);
+		return -ENOMEM;
+	}
+	journals->texts[journals->count++] = text;
+	return 0;
+}
+
+static int journals_read(int folder, struct journals *living,
+			 struct journals *dead)
 {
 	DIR *list = folder_list(folder);
 	const char *name;
-	int held = !list;
+	int err = 0;
 
-	while (!held && (name = journal_name(list))) {
+	if (!list)
+		return -errno;
+	while (!err && (name = journal_name(list))) {
 		char *text = sbx_journal_read(folder, name);
 
-		held = !text || (sbx_journal_is_alive(text) &&
-				 names_path(text, path));
+		err = journals_add(text && !sbx_journal_is_alive(text) ?
+				   dead : living, text);
+	}
+	closedir(list);
+	return err;
+}
+
+/* Remove the journals of runs that ended, whose placeholders are gone. */
+static void journals_remove(int folder)
+{
+	DIR *list = folder_list(folder);
+	const char *name;
+
+	while (list && (name = journal_name(list))) {
+		char *text = sbx_journal_read(folder, name);
+
+		if (text && !sbx_journal_is_alive(text))
+			unlinkat(folder, name, 0);
 		free(text);
 	}
 	if (list)
 		closedir(list);
-	return held;
 }
 
-static void journal_collect(int folder, const char *text)
+static int is_held(const struct journals *living, const char *path)
+{
+	size_t i;
+
+	for (i = 0; i < living->count; i++)
+		if (names_path(living->texts[i], path))
+			return 1;
+	return 0;
+}
+
+static void journal_drop(const struct journals *living, const char *text)
 {
 	struct sbx_journal_row row;
 	const char *at = strchr(text, '\n');
@@ -167,30 +228,35 @@ static void journal_collect(int folder, const char *text)
 	at = at ? at + 1 : NULL;
 	while (at && *at) {
 		at = sbx_journal_next(at, &row);
-		if (at && !is_held(folder, row.path))
+		if (at && !is_held(living, row.path))
 			give_back(row.path, row.dev, row.ino);
 	}
 }
 
-/* Give back what runs left that ended without doing so. */
-static int collect(int folder)
+/*
+ * Give back what runs left that ended without doing so, and what @mine made
+ * (or NULL), but for what a living run counts on. Where that cannot be told,
+ * everything stays.
+ */
+static int collect(int folder, const struct sbx_placeholders *mine)
 {
-	DIR *list = folder_list(folder);
-	const char *name;
+	struct journals living = { 0 }, dead = { 0 };
+	int err = journals_read(folder, &living, &dead);
+	size_t i;
 
-	if (!list)
-		return -errno;
-	while ((name = journal_name(list))) {
-		char *text = sbx_journal_read(folder, name);
+	for (i = 0; !err && i < dead.count; i++)
+		journal_drop(&living, dead.texts[i]);
+	if (!err && dead.count)
+		journals_remove(folder);
+	for (i = 0; !err && mine && i < mine->count; i++) {
+		const struct sbx_made *made = &mine->made[i];
 
-		if (text && !sbx_journal_is_alive(text)) {
-			unlinkat(folder, name, 0);
-			journal_collect(folder, text);
-		}
-		free(text);
+		if (made->is_there && !is_held(&living, made->path))
+			give_back(made->path, made->dev, made->ino);
 	}
-	closedir(list);
-	return 0;
+	journals_free(&living);
+	journals_free(&dead);
+	return err;
 }
 
 static void run_id_make(char run_id[17])
@@ -295,7 +361,7 @@ int sbx_placeholders_open(struct sbx_placeholders *placeholders,
 	if (lock < 0)
 		return lock;
 	run_id_make(placeholders->run_id);
-	err = collect(placeholders->folder);
+	err = collect(placeholders->folder, NULL);
 	if (!err)
 		err = rows_write(placeholders, 0);
 	for (i = 0; !err && i < placeholders->count; i++)
@@ -313,22 +379,15 @@ int sbx_placeholders_open(struct sbx_placeholders *placeholders,
  */
 int sbx_placeholders_close(struct sbx_placeholders *placeholders)
 {
-	int lock = 0;
-	size_t i;
+	int err = 0;
 
 	if (placeholders->folder >= 0 && *placeholders->run_id) {
-		lock = sbx_journal_lock(placeholders->folder);
+		int lock = sbx_journal_lock(placeholders->folder);
+
+		err = lock;
 		if (lock >= 0) {
 			unlinkat(placeholders->folder, placeholders->run_id, 0);
-			for (i = 0; i < placeholders->count; i++) {
-				const struct sbx_made *made =
-					&placeholders->made[i];
-
-				if (made->is_there &&
-				    !is_held(placeholders->folder, made->path))
-					give_back(made->path, made->dev,
-						  made->ino);
-			}
+			err = collect(placeholders->folder, placeholders);
 			close(lock);
 		}
 	}
@@ -337,5 +396,5 @@ int sbx_placeholders_close(struct sbx_placeholders *placeholders)
 	free(placeholders->made);
 	placeholders->made = NULL;
 	placeholders->folder = -1;
-	return lock < 0 ? lock : 0;
+	return err < 0 ? err : 0;
 }

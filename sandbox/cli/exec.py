@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from sandbox.cli.exec_options import EXAMPLES, FLAG_KEYS, OPTIONS
@@ -150,10 +151,21 @@ def _run_command(
         failure = SandboxError(result.setup.cause, hint=result.setup.remedy)
         failure.exit_code = result.setup.exit_code
         raise failure
-    ending = ending_text(result)
-    if ending and not parsed.has("quiet"):
-        say(f"sandbox: {escape(ending)}")
+    if not parsed.has("quiet"):
+        _tell(result)
     return result.shell_exit_code()
+
+
+def _tell(result: Result) -> None:
+    """Say on stderr why the command did not end by itself, and which of its calls were refused."""
+    ending = ending_text(result)
+    if ending:
+        say(f"sandbox: {escape(ending)}")
+    if result.denials and (result.shell_exit_code() or os.isatty(2)):
+        from sandbox.run.denied import denial_lines
+
+        for line in denial_lines(result.denials, result.denials_lost):
+            say(f"sandbox: {line}")
 
 
 def _prepare(parsed: Parsed, missing: tuple[str, ...], words: tuple[str, ...] | None) -> Prepared:

@@ -217,17 +217,19 @@ def readlink(path: str) -> str:
 def _kind_behind(path: AnyStr) -> int:
     """Return the type of what `path` leads to, or the negative errno."""
     facts = current()
-    if facts is None:
-        try:
-            return stat.S_IFMT(os.stat(path).st_mode)
-        except OSError as error:
-            return -(error.errno or errno.EIO)
-        except ValueError:
-            return -errno.EINVAL
-    try:
-        return _kind(_walk(os.fsencode(path), facts), facts)
-    except ValueError:
+    name = os.fsencode(path)
+    if b"\0" in name:
         return -errno.EINVAL
+    if facts is not None:
+        kind = _kind(_walk(name, facts), facts)
+        if kind == stat.S_IFLNK:
+            return -errno.ELOOP
+        if b"/." not in name:
+            return kind  # else the kernel wants a directory in front of the dots
+    try:
+        return stat.S_IFMT(os.stat(path).st_mode)
+    except OSError as error:
+        return -(error.errno or errno.EIO)
 
 
 def exists(path: AnyStr) -> bool:

@@ -41,6 +41,12 @@ def config_dir() -> str:
     return os.path.join(_base("XDG_CONFIG_HOME", ".config"), _NAME)
 
 
+def own_dirs() -> tuple[str, ...]:
+    """Return the directories whose content decides over later runs; nothing is made."""
+    bases = (_base("XDG_CACHE_HOME", ".cache"), _base("XDG_STATE_HOME", ".local/state"))
+    return (config_dir(), *(os.path.join(base, _NAME) for base in bases))
+
+
 def cache_dir(*parts: str) -> str:
     """Return the directory `parts` of our cache, made if need be.
 

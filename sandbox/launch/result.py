@@ -124,7 +124,11 @@ class Result:
             raise ValueError("a command that ran has either an exit code or a signal")
 
     def __repr__(self) -> str:
-        shown = {"reason": self.reason, "exit_code": self.exit_code, "signal": self.signal}
+        shown: dict[str, object] = {
+            "reason": self.reason,
+            "exit_code": self.exit_code,
+            "signal": self.signal,
+        }
         shown |= {"setup": self.setup} if self.setup is not None else {}
         shown |= {"stdout": _short(self.stdout), "stderr": _short(self.stderr)} if self.args else {}
         return f"Result({', '.join(f'{name}={value!r}' for name, value in shown.items())})"

@@ -71,12 +71,14 @@ class Child:
     def __init__(
         self,
         record: _CData,
+        plan: bytes,
         *,
         has_namespace: bool = True,
         own_children: frozenset[int] = frozenset(),
     ) -> None:
         self._has_namespace = has_namespace
         self._own_children = own_children
+        self.plan = plan
         self.pid: int = record.pid
         self.pidfd: int = record.pidfd
         self.control_fd: int = record.control_fd
@@ -125,6 +127,14 @@ class Child:
         if fd < 0:
             raise OSError(-fd, os.strerror(-fd))
         return fd
+
+    def listener(self) -> int:
+        """Return the filter's listener, which launch/listener.py takes over, or a negative errno.
+
+        Call it once, after the command started and after `terminal`: -EBUSY, for example, where
+        the tree has another listener already; refused calls then have a plain errno.
+        """
+        return lib.sbx_listener_receive(self._handover_fd)
 
     def status(self) -> Status | None:
         """Return pid 1's report; None if it died without one (killed from outside).
@@ -227,7 +237,7 @@ def spawn(
     )
     if result < 0:
         raise SpawnFailed(Failure(error.stage, error.op, -result, error.detail))
-    started = Child(child, has_namespace=has_namespace, own_children=own_children)
+    started = Child(child, plan, has_namespace=has_namespace, own_children=own_children)
     if settle is not None:
         try:
             settle(started.pid)

@@ -27,6 +27,7 @@ from sandbox.plan.model import (
     EnvKind,
     EnvRule,
     Filter,
+    FilterFlag,
     IdKind,
     IdMap,
     LandlockKind,
@@ -175,7 +176,7 @@ def _decode(r: _Reader) -> Plan:
         umask_octal=core[17],
         landlock=tuple(_landlock_of(r, row) for row in r.rows(LANDLOCK, "sbx_landlock_rule")),
         filters=tuple(
-            Filter(code[first * 8 : (first + count) * 8], flags)
+            Filter(code[first * 8 : (first + count) * 8], FilterFlag(flags))
             for first, count, flags, _pad in r.rows(FILTERS, "sbx_filter")
         ),
         env=tuple(

@@ -96,6 +96,11 @@ class Writer:
 
         self.sections.append((kind, len(packed), build))
 
+    def built(self, kind: int, count: int, build: Callable[[int], bytes]) -> None:
+        """Add a section whose bytes `build` makes once the pool's place is known."""
+        if count:
+            self.sections.append((kind, count, build))
+
     def offsets(self, kind: int, texts: Iterable[bytes]) -> None:
         """Add a section of u32 string offsets. An empty string needs an entry of its own."""
         entries = [self.pool.add(text) for text in texts]

@@ -9,12 +9,12 @@ from __future__ import annotations
 import struct
 from enum import IntEnum
 
-from sandbox.plan.encode import FORMATS, Text, Writer, encode_invocation, encode_plan
+from sandbox.plan.encode import FORMATS, Writer, encode_invocation, encode_plan
 from sandbox.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sandbox.plan.model import Invocation, Plan
 
@@ -39,6 +39,7 @@ KEY_VARIABLES = (
 _QUIET = frozenset({b"-q", b"--quiet"})  # what is printed is decided at each run
 _NAME_SEEDS = (1, 2)
 _FACT = struct.Struct(FORMATS["sbx_fact"])
+_ZEROS = (0,) * 6
 
 
 class FactKind(IntEnum):
@@ -139,7 +140,7 @@ def encode_facts(facts: Iterable[Fact]) -> tuple[bytes, int, int]:
         if place is None:
             place = places[fact.path] = len(texts)
             texts += fact.path + b"\0"
-        rows.append(_FACT.pack(fact.kind, place, *fact.value, *(0,) * (6 - len(fact.value))))
+        rows.append(_pack(fact, place))
     texts += bytes(-len(texts) % 8)
     return bytes(texts) + b"".join(rows), len(texts), len(rows)
 
@@ -151,7 +152,7 @@ def encode_entry(entry: Entry) -> bytes:
     version, policy = w.text(entry.version.encode()), w.text(_encode(entry.policy))
     w.records(CORE, "sbx_entry_core", [(*core, version, policy, 0)])
     w.raw(KEY, entry.key)
-    w.records(FACTS, "sbx_fact", [_fact_row(w, fact) for fact in entry.facts])
+    w.built(FACTS, len(entry.facts), _facts_builder(w, entry.facts))
     w.raw(PLAN, entry.plan)
     w.raw(INVOCATION, entry.invocation)
     w.offsets(NOTES, [_encode(note) for note in entry.notes])
@@ -167,9 +168,20 @@ def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _fact_row(w: Writer, fact: Fact) -> tuple[int | Text, ...]:
-    path = w.text(fact.path) if fact.path else 0
-    return (fact.kind, path, *fact.value, *(0,) * (6 - len(fact.value)))
+def _facts_builder(w: Writer, facts: tuple[Fact, ...]) -> Callable[[int], bytes]:
+    """Return what packs the facts: there are many, and only their paths are strings."""
+    places = [w.pool.add(fact.path) for fact in facts]
+
+    def build(base: int) -> bytes:
+        return b"".join(
+            _pack(fact, place and place + base) for fact, place in zip(facts, places, strict=True)
+        )
+
+    return build
+
+
+def _pack(fact: Fact, place: int) -> bytes:
+    return _FACT.pack(fact.kind, place, *fact.value, *_ZEROS[len(fact.value) :])
 
 
 def _checksum_of(blob: bytes, core: int) -> int:

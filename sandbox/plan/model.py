@@ -243,12 +243,19 @@ class LandlockRule:
     is_optional: bool = False
 
 
+class FilterFlag(IntFlag):
+    """SBX_FILTER_*: refusals are put to the supervisor; and set-up fails where none can listen."""
+
+    NOTIFY = 0x8
+    NOTIFY_REQUIRED = 0x10000
+
+
 @record
 class Filter:
     """One seccomp program: struct sock_filter records, 8 bytes each, native order."""
 
     code: bytes
-    flags: int = 0
+    flags: FilterFlag = FilterFlag(0)
 
     @property
     def instructions(self) -> int:

@@ -12,6 +12,7 @@ Source: Documentation/userspace-api/seccomp_filter.rst, struct seccomp_data, bpf
 
 from __future__ import annotations
 
+import errno
 import struct
 
 from sandbox.errors import PolicyError
@@ -42,6 +43,7 @@ INSTRUCTIONS_MAX = 4096  # BPF_MAXINSNS
 RET_KILL_PROCESS = 0x80000000
 RET_TRAP = 0x00030000
 RET_ERRNO = 0x00050000
+RET_NOTIFY = 0x7FC00000  # SECCOMP_RET_USER_NOTIF; the errno to answer with stands beside it
 RET_TRACE = 0x7FF00000
 RET_ALLOW = 0x7FFF0000
 
@@ -65,6 +67,16 @@ def argument_offset(index: int, *, high: bool) -> int:
     return OFFSET_ARGS + 8 * index + (4 if high else 0)
 
 
+def recorded_value(action: Action) -> int:
+    """Return the SECCOMP_RET_* value of a refusal that leaves a record.
+
+    ENOSYS is no refusal: it says "use the older call", and libraries ask for it all the time.
+    """
+    if action.kind == "errno" and action.errno not in (0, errno.ENOSYS):
+        return RET_NOTIFY | action.errno
+    return return_value(action)
+
+
 class Graph:
     """A growing set of nodes; a node is known by its number, equal nodes have one number."""
 
@@ -83,6 +95,10 @@ class Graph:
     def returns(self, action: Action) -> int:
         """Return the node that ends with `action`."""
         return self.add(RETURN, return_value(action))
+
+    def refuses(self, action: Action) -> int:
+        """Return the node that ends with `action`, and leaves a record where it refuses."""
+        return self.add(RETURN, recorded_value(action))
 
     def load(self, offset: int, following: int) -> int:
         """Return a node that loads a word of struct seccomp_data and goes on."""

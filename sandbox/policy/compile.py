@@ -10,13 +10,12 @@ from sandbox.errors import HostError
 from sandbox.plan.model import (
     EnvKind,
     EnvRule,
-    Filter,
     Namespace,
     Plan,
     PlanFlag,
     SlotPath,
 )
-from sandbox.policy import landlock
+from sandbox.policy import audit, landlock
 from sandbox.policy.limits import compile_limits, group_needs
 from sandbox.policy.model import COMMAND_LINE, OFF, REQUIRE
 from sandbox.policy.notes import CONFINED, FULL, REDUCED, Effective, dump_json
@@ -78,6 +77,7 @@ def compile_plan(policy: Policy, host: Host) -> Plan:
     walls = _landlock(policy, host, effective)
     bounds = compile_limits(policy, host)
     compiled = _filter(policy, host, effective)
+    filters = audit.load_as(policy, compiled, effective)
     effective += _simple(policy)
     effective += bounds.effective
     uid, gid, id_maps = command_ids(policy, host, namespaces)
@@ -101,7 +101,7 @@ def compile_plan(policy: Policy, host: Host) -> Plan:
         landlock_scoped=walls.scoped,
         landlock_min_abi=walls.min_abi,
         landlock=view.landlock if walls.fs else (),
-        filters=(Filter(compiled.code),) if compiled else (),
+        filters=filters,
         proof_nr=compiled.proof_nr if compiled else -1,
         proof_errno=compiled.proof_errno if compiled else 0,
         env=_env(policy, namespaces),
@@ -274,7 +274,6 @@ def _simple(policy: Policy) -> list[Effective]:
         "" if isolation.nested_userns else lock,
         note,
     )
-    no_record = "refused calls leave no record in this version"
     raw = f"the command holds the caller's terminal ({policy.origin('process.tty')})"
     terminal = Effective("process.tty", OFF, OFF, "", raw)
     return [
@@ -282,7 +281,6 @@ def _simple(policy: Policy) -> list[Effective]:
         Effective("isolation.no_new_privs", isolation.no_new_privs, "on", "PR_SET_NO_NEW_PRIVS"),
         Effective("process.capabilities", REQUIRE, "on", caps),
         locked,
-        Effective("audit.denials", policy.audit.denials, OFF, "", no_record),
     ]
 
 

@@ -17,7 +17,7 @@ from sandbox.host import observe, paths
 from sandbox.policy.find import is_source_tree, shipped_dir
 from sandbox.policy.syscall_model import SyscallPolicy
 
-_MAGIC = b"sandbox-filter 1\n"
+_MAGIC = b"sandbox-filter 2\n"
 _DIGEST_BYTES = 32
 _SIZE_MAX_BYTES = 1 << 17
 _KEPT_MAX = 64  # files beyond that are leftovers of older policies and versions
@@ -40,6 +40,7 @@ _COMPILER = (
     "condition_names.py",
     "conditions.py",
     "filter_check.py",
+    "filter_program.py",
     "seccomp_library.py",
     "simulate.py",
     "syscall_model.py",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sandbox.errors import PolicyError
 from sandbox.policy import calltable, simulate
-from sandbox.policy.bpf import return_value
+from sandbox.policy.bpf import RET_NOTIFY, return_value
 from sandbox.policy.conditions import Comparison, comparisons_of
 from sandbox.policy.syscall_model import Action, SyscallPolicy
 from sandbox.policy.verdicts import Verdict
@@ -83,6 +83,24 @@ def check(code: bytes, policy: SyscallPolicy, arch: str, verdicts: dict[str, Ver
     if arch == "x86_64":
         for number in (calltable.X32_BIT, calltable.X32_BIT | last, 0xFFFFFFFF):
             _compare(program, native, number, nothing, policy.foreign_abi, f"call {number:#x}")
+
+
+def check_recorded(recorded: bytes, arch: str, plain: frozenset[str]) -> None:
+    """Make sure that the calls in `plain` never wait for an answer, whatever their arguments.
+
+    Errors: PolicyError(policy.filter) that names the first call that would.
+    """
+    program = simulate.load(recorded)
+    numbers = calltable.call_numbers(arch)
+    for name in sorted(plain & numbers.keys()):
+        values = simulate.answers(program, calltable.AUDIT_ARCH[arch], numbers[name])
+        if any(value & 0xFFFF0000 == RET_NOTIFY for value in values):
+            raise PolicyError(
+                f"the compiled filter puts {name} to the supervisor before the command has started",
+                hint="this is a defect of the filter compiler; nothing was run",
+                code="policy.filter",
+                call=name,
+            )
 
 
 def _compare(

@@ -33,12 +33,19 @@ if TYPE_CHECKING:
 _MASKED_RULES_MAX = 32
 
 
-def compile_program(policy: SyscallPolicy, arch: str, verdicts: dict[str, Verdict]) -> bytes:
+def compile_program(
+    policy: SyscallPolicy,
+    arch: str,
+    verdicts: dict[str, Verdict],
+    plain: frozenset[str] = frozenset(),
+) -> bytes:
     """Return the instructions that answer as `verdicts` say, for every call and foreign ABI.
 
+    Shape:  a refusal that leaves a record returns bpf.RET_NOTIFY with its errno; those of the calls
+            in `plain`, of unknown calls, and ENOSYS stay plain errnos.
     Errors: PolicyError(policy.filter) where libseccomp refuses a rule or the program is too large.
     """
-    compilation = _Compilation(policy, arch, verdicts)
+    compilation = _Compilation(policy, arch, verdicts, plain)
     try:
         return compilation.code()
     except OSError as error:
@@ -53,11 +60,18 @@ def compile_program(policy: SyscallPolicy, arch: str, verdicts: dict[str, Verdic
 class _Compilation:
     """The making of one program."""
 
-    def __init__(self, policy: SyscallPolicy, arch: str, verdicts: dict[str, Verdict]) -> None:
+    def __init__(
+        self,
+        policy: SyscallPolicy,
+        arch: str,
+        verdicts: dict[str, Verdict],
+        plain: frozenset[str],
+    ) -> None:
         self.policy = policy
         self.arch = arch
         self.numbers = calltable.call_numbers(arch)
         self.verdicts = verdicts
+        self.plain = plain
         self.graph = bpf.Graph()
         self.exits: list[int] = []  # where a program of libseccomp goes that returns TRACE(index)
 
@@ -74,15 +88,15 @@ class _Compilation:
         """Return the entry of the program that decides by number (and, where it must, by order)."""
         rest = self._not_allowed()
         program = library.SyscallFilter(self._marker(library, rest))
-        denied = self.graph.returns(self.policy.denied)
+        denied = self.graph.refuses(self.policy.denied)
         for name, verdict in self.verdicts.items():
-            target = self.graph.returns(verdict.default)
+            target = self._answer(name, verdict.default)
             if _masked_rules(verdict) is None:
                 for clause in reversed(verdict.clauses):
-                    answer = self.graph.returns(clause.action)
+                    answer = self._answer(name, clause.action)
                     target = self.graph.condition(clause.condition, answer, target)
             if target != denied:
-                action = self._library_action(library, verdict.default, target)
+                action = self._library_action(library, target)
                 program.add_rule_exactly(action, self.numbers[name])
         return self._linked(library, program, allow=self.graph.returns(ALLOW))
 
@@ -94,7 +108,7 @@ class _Compilation:
             for rule in _masked_rules(verdict) or ():
                 answer = verdict.clauses[0].action
                 program.add_rule_exactly(
-                    self._library_action(library, answer, self.graph.returns(answer)),
+                    self._library_action(library, self._answer(name, answer)),
                     self.numbers[name],
                     *(
                         library.Arg(argument, library.MASKED_EQ, mask, value)
@@ -110,14 +124,18 @@ class _Compilation:
         marker: int = library.TRACE(self.exits.index(target))
         return marker
 
-    def _library_action(self, library: ModuleType, action: Action, target: int) -> int:
+    def _answer(self, name: str, action: Action) -> int:
+        """Return the node with which a call of that name ends."""
+        return self.graph.returns(action) if name in self.plain else self.graph.refuses(action)
+
+    def _library_action(self, library: ModuleType, target: int) -> int:
         """Return the action to give to libseccomp for a call that should end at `target`.
 
-        A marker for anything but plain "allow" and errnos: the library refuses KILL_PROCESS where
-        the running kernel is older than the one that the filter is for.
+        A marker for anything but plain "allow": the library refuses actions that the running kernel
+        is too old for, and the filter may be for another.
         """
-        if target == self.graph.returns(action) and action.kind in ("allow", "errno"):
-            value: int = library.ALLOW if action.kind == "allow" else library.ERRNO(action.errno)
+        if target == self.graph.returns(ALLOW):
+            value: int = library.ALLOW
             return value
         return self._marker(library, target)
 
@@ -138,13 +156,13 @@ class _Compilation:
         unknown = self.graph.returns(self.policy.unknown)
         entry = unknown
         for first, last in calltable.known_ranges(self.arch):
-            inside = self.graph.test(bpf.JGT, last, unknown, self.graph.returns(self.policy.denied))
+            inside = self.graph.test(bpf.JGT, last, unknown, self.graph.refuses(self.policy.denied))
             entry = self.graph.test(bpf.JGE, first, inside, entry)
         return self.graph.load(bpf.OFFSET_NR, entry)
 
     def _prologue(self, body: int, nr_max: int) -> int:
         """Return the tests of architecture, x32 and number that everything else relies on."""
-        foreign = self.graph.returns(self.policy.foreign_abi)
+        foreign = self.graph.refuses(self.policy.foreign_abi)
         beyond = self.graph.returns(self.policy.unknown)
         if self.arch == "x86_64":
             beyond = self.graph.test(bpf.JSET, calltable.X32_BIT, foreign, beyond)

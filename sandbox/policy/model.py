@@ -163,7 +163,7 @@ class Limits:
 
 @record
 class Audit:
-    """What is recorded; `denials` is off until a listener exists."""
+    """What is recorded: `denials` are refused calls (require, prefer or off)."""
 
     trace: str
     denials: str

@@ -132,7 +132,7 @@ SCHEMA: dict[str, Key] = {
     "limits.address_space": Key("size", None, may_be_none=True),
     "limits.enforce": Key("demands", (), ENFORCE),
     "audit.trace": Key("choice", "off", ("off",), ("auto", "notify", "ptrace", "core", "bcc")),
-    "audit.denials": Key("choice", "off", ("off",), ("prefer", "require")),
+    "audit.denials": _demand("off"),
 }
 
 # Keys of the format whose machinery this version does not have: refused, never ignored.

@@ -122,6 +122,40 @@ def trace(program: Program, data: tuple[int, ...]) -> tuple[int, list[int]]:
             accumulator &= value
 
 
+def answers(program: Program, audit_arch: int, nr: int) -> frozenset[int]:
+    """Return every SECCOMP_RET_* value that some arguments of one call can lead to."""
+    known = {0: nr & _U32, 4: audit_arch}
+    found = set()
+    seen = set()
+    states: list[tuple[int, int | None]] = [(0, 0)]  # None: the word depends on the arguments
+    while states:
+        state = states.pop()
+        if state in seen:
+            continue
+        seen.add(state)
+        at, word = state
+        operation, true, false, value = program.lines[at]
+        if operation == _RETURN:
+            found.add(value)
+        elif operation == _LOAD:
+            states.append((at + 1, known.get(value)))
+        elif operation == _AND:
+            states.append((at + 1, None if word is None else word & value))
+        elif operation == _JUMP:
+            states.append((at + 1 + value, word))
+        else:
+            outcomes = (True, False) if word is None else (_holds(operation, word, value),)
+            states += [(at + 1 + (true if one else false), word) for one in outcomes]
+    return frozenset(found)
+
+
+def _holds(operation: int, word: int, value: int) -> bool:
+    name = _TESTS[operation]
+    if name == "jset":
+        return bool(word & value)
+    return {"jeq": word == value, "jgt": word > value, "jge": word >= value}[name]
+
+
 def disassemble(code: bytes | Program) -> tuple[str, ...]:
     """Return one line of text for each instruction, with absolute jump targets."""
     program = code if isinstance(code, Program) else load(code)
@@ -144,7 +178,7 @@ def disassemble(code: bytes | Program) -> tuple[str, ...]:
 def _action(value: int) -> Action:
     """Return the action of a SECCOMP_RET_* value; the high half names it, the low is its data."""
     kind = value & 0xFFFF0000
-    if kind == 0x00050000:
+    if kind in (0x00050000, 0x7FC00000):  # by itself, or by the supervisor, which records it
         return Action("errno", value & 0xFFFF)
     known = {0x7FFF0000: "allow", 0x80000000: "kill", 0x00030000: "trap"}
     if kind in known:

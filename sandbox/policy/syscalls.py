@@ -8,6 +8,7 @@ only where one is made.
 from __future__ import annotations
 
 import errno
+import struct
 
 from sandbox.errors import PolicyError
 from sandbox.policy import filter_cache
@@ -19,13 +20,19 @@ if TYPE_CHECKING:
     from sandbox.policy.verdicts import Verdict
 
 _NEEDED = ("execve", "write", "exit_group")  # without them nothing starts, speaks or ends
+_INSTRUCTION = struct.Struct("<HBBI")  # struct sock_filter
+_RETURN, _NOTIFY, _ERRNO = 0x06, 0x7FC00000, 0x00050000  # as bpf.py, whose import is not free
 _PROOF_ARGUMENTS = (0xFFFFFFFFFFFFFFFF, 0, 0, 0, 0, 0)  # as csrc/seccomp.c makes the call
+
+# Refusals of these leave no record: the command makes them between the filter and its program, when
+# nobody answers yet; the proof of the filter is one of them (csrc/seccomp.c, child.c, listener.c).
+PLAIN = frozenset(["read", "write", "close", "execve", "execveat", "exit", "exit_group", "newfstatat", "stat", "statx"])
 
 # Calls that prove a filter to be loaded: with these arguments the kernel changes nothing and
 # answers one of these errnos, whatever the caller may do.
 _PROOFS = (
-    ("keyctl", (errno.EOPNOTSUPP, errno.ENOSYS)),
     ("clone3", (errno.E2BIG, errno.EINVAL, errno.EFAULT)),
+    ("keyctl", (errno.EOPNOTSUPP, errno.ENOSYS)),
     ("pidfd_getfd", (errno.EINVAL, errno.EBADF)),
     ("io_uring_register", (errno.EBADF, errno.EINVAL, errno.ENOSYS)),
     ("kcmp", (errno.ESRCH, errno.EINVAL, errno.ENOSYS)),
@@ -36,17 +43,33 @@ _PROOFS = (
 class CompiledFilter:
     """A seccomp program for one architecture.
 
-    Shape: `allowed` has the calls that some arguments pass; `known` is the size of the call table;
+    Shape: `recorded` is the program whose refusals are put to the supervisor, with the errno beside
+           the action; `code` gives the same answers by itself; `allowed` has the calls that some arguments pass; `known` is the size of the call table;
            `proof_nr` is a harmless call (made with -1, then zeros) that this filter answers with
            `proof_errno` and the kernel never would; -1 and 0 where there is none.
     """
 
     arch: str
-    code: bytes
+    recorded: bytes
     allowed: frozenset[str]
     known: int
     proof_nr: int
     proof_errno: int
+
+    @property
+    def code(self) -> bytes:
+        """The program that answers by itself: the same instructions, with plain errnos."""
+        return plain_answers(self.recorded)
+
+
+def plain_answers(recorded: bytes) -> bytes:
+    """Return the program with each RET_NOTIFY | errno as RET_ERRNO | errno."""
+    code = bytearray(recorded)
+    for at in range(0, len(code), _INSTRUCTION.size):
+        operation, true, false, value = _INSTRUCTION.unpack_from(code, at)
+        if operation == _RETURN and value & 0xFFFF0000 == _NOTIFY:
+            _INSTRUCTION.pack_into(code, at, operation, true, false, _ERRNO | value & 0xFFFF)
+    return bytes(code)
 
 
 def compile_filter(policy: SyscallPolicy, arch: str) -> CompiledFilter:
@@ -62,7 +85,7 @@ def compile_filter(policy: SyscallPolicy, arch: str) -> CompiledFilter:
     compiled = compile_uncached(policy, arch)
     filter_cache.store(
         key,
-        compiled.code,
+        compiled.recorded,
         compiled.allowed,
         (compiled.known, compiled.proof_nr, compiled.proof_errno),
     )
@@ -91,15 +114,17 @@ def compile_uncached(policy: SyscallPolicy, arch: str) -> CompiledFilter:
                 code="policy.filter",
                 call=name,
             )
-    code = filter_program.compile_program(policy, arch, verdicts)
-    filter_check.check(code, policy, arch, verdicts)
-    proof_nr, proof_errno = _proof(verdicts, arch)
+    proof, proof_errno = _proof(verdicts)
+    plain = PLAIN | {proof}
+    recorded = filter_program.compile_program(policy, arch, verdicts, plain)
+    filter_check.check(plain_answers(recorded), policy, arch, verdicts)
+    filter_check.check_recorded(recorded, arch, plain)
     return CompiledFilter(
         arch=arch,
-        code=code,
+        recorded=recorded,
         allowed=frozenset(name for name, verdict in verdicts.items() if _may_pass(verdict)),
         known=len(verdicts),
-        proof_nr=proof_nr,
+        proof_nr=calltable.call_numbers(arch)[proof] if proof else -1,
         proof_errno=proof_errno,
     )
 
@@ -120,12 +145,11 @@ def _may_pass(verdict: Verdict) -> bool:
     return any(action.kind == "allow" for action in (*actions, verdict.default))
 
 
-def _proof(verdicts: dict[str, Verdict], arch: str) -> tuple[int, int]:
-    from sandbox.policy import calltable
-
+def _proof(verdicts: dict[str, Verdict]) -> tuple[str, int]:
+    """Return the name of the call that proves the filter, and its errno; "" and 0 for none."""
     for name, kernel_errnos in _PROOFS:
         verdict = verdicts[name]
         action = verdict.answer(_PROOF_ARGUMENTS)
         if action.kind == "errno" and action.errno not in kernel_errnos:
-            return calltable.call_numbers(arch)[name], action.errno
-    return -1, 0
+            return name, action.errno
+    return "", 0

@@ -15,161 +15,22 @@ from sandbox.run import api
 from sandbox.run.exchange import Collected
 from sandbox.run.job import outcome_of
 from sandbox.run.keywords import ask
-from sandbox.run.stdio import DEVNULL, PIPE, Stdio
+from sandbox.run.loop import Pump, Watch
+from sandbox.run.stdio import DEVNULL, PIPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any, Self, Unpack
 
     from sandbox.launch.result import Result
     from sandbox.run.job import Job
     from sandbox.run.keywords import Options, Word
-    from sandbox.run.stdio import Stream
+    from sandbox.run.stdio import Stdio, Stream
 
 _CHUNK = 1 << 16
 _SIGTERM = 15
 _LAST_S = 2.0  # what an ended sandbox has written is in the pipe already
-
-
-class _Watch:
-    """A started job in an event loop; `close()` gives everything back."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self._loop = asyncio.get_running_loop()
-        self._news = asyncio.Event()
-        self._gone = asyncio.Event()
-        self._error: BaseException | None = None
-        supervisor = job.supervisor
-        assert supervisor is not None  # noqa: S101  # it was started
-        self._fds = [supervisor.channel.fileno(), supervisor.pidfd]
-        self._loop.add_reader(self._fds[0], self._take)
-        self._loop.add_reader(self._fds[1], self._left)
-
-    def _take(self) -> None:
-        try:
-            self.job.take()
-        except BaseException as error:
-            self._error = error
-            raise
-        finally:
-            self._news.set()
-            if self.job.is_over or self._error is not None:
-                self._forget(self._fds[0])
-
-    def _left(self) -> None:
-        """The supervisor is gone; what it still said is to be taken."""
-        self._forget(self._fds[1])
-        self._gone.set()
-        if not self.job.is_over:
-            self._take()
-
-    def _forget(self, fd: int) -> None:
-        if fd in self._fds and not self._loop.is_closed():
-            self._loop.remove_reader(fd)
-
-    async def started(self) -> None:
-        """Wait until the command is executed, or will not be."""
-        await self._until(lambda: self.job.has_started)
-
-    async def over(self) -> None:
-        """Wait for the end."""
-        await self._until(lambda: False)
-
-    async def _until(self, is_enough: Callable[[], bool]) -> None:
-        while not (self.job.is_over or is_enough()):
-            if self._error is not None:
-                raise self._error
-            self._news.clear()
-            await self._news.wait()
-
-    async def end(self) -> None:
-        """End what still runs, wait until it is gone, and give everything back."""
-        try:
-            if self._fds:
-                if not self.job.is_over:
-                    self.job.kill()
-                    await self.over()
-                self.job.leave()
-                await self._gone.wait()
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Give everything back now; what still runs is ended and waited for here."""
-        for fd in self._fds:
-            self._forget(fd)
-        self._fds = []
-        self.job.release()
-
-
-class _Pump:
-    """Our ends of the pipes in the event loop: input goes in, output is collected."""
-
-    def __init__(self, stdio: Stdio, data: bytes) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stdio = stdio
-        self._left = memoryview(data)
-        self.outputs: dict[int, Collected] = {}
-        pipes = stdio.pipes
-        self._stdin = pipes.stdin
-        self._open: set[int] = set()
-        for fd in (pipes.stdout, pipes.stderr):
-            if fd >= 0:
-                os.set_blocking(fd, False)
-                self.outputs[fd] = Collected()
-                self._open.add(fd)
-                self._loop.add_reader(fd, self._read, fd)
-        if self._stdin >= 0:
-            os.set_blocking(self._stdin, False)
-            self._loop.add_writer(self._stdin, self._feed)
-
-    def _feed(self) -> None:
-        try:
-            if self._left:
-                self._left = self._left[os.write(self._stdin, self._left[:_CHUNK]) :]
-        except BlockingIOError:
-            return
-        except OSError:
-            self._left = self._left[:0]  # the command reads no more: no error, as for subprocess
-        if not self._left:
-            self._close_stdin()
-
-    def _close_stdin(self) -> None:
-        if self._stdin >= 0:
-            if not self._loop.is_closed():
-                self._loop.remove_writer(self._stdin)
-            self._stdin = -1
-            self._stdio.close_ours(0)
-
-    def _read(self, fd: int) -> bool:
-        try:
-            chunk = os.read(fd, _CHUNK)
-        except BlockingIOError:
-            return False
-        if not chunk:
-            self._forget(fd)
-            return False
-        self.outputs[fd].add(chunk)
-        return True
-
-    def _forget(self, fd: int) -> None:
-        if fd in self._open and not self._loop.is_closed():
-            self._loop.remove_reader(fd)
-        self._open.discard(fd)
-
-    def finish(self) -> None:
-        """Take what is left after the end; end of file is not awaited (see exchange.finish)."""
-        for fd in tuple(self._open):
-            while self._read(fd):
-                pass
-
-    def close(self) -> None:
-        """Leave the event loop."""
-        self._close_stdin()
-        for fd in tuple(self._open):
-            self._forget(fd)
 
 
 async def run_async(
@@ -191,13 +52,13 @@ async def run_async(
     asked = ask(argv, options)
     data = api.input_bytes(input, stdin)
     job = api.begin(asked)
-    stdio = Stdio(PIPE if input is not None else stdin, stdout, stderr)
-    watch: _Watch | None = None
-    pump: _Pump | None = None
+    stdio = api.open_streams(PIPE if input is not None else stdin, stdout, stderr)
+    watch: Watch | None = None
+    pump: Pump | None = None
     try:
         api.start(job, stdio, pass_fds)
-        watch = _Watch(job)
-        pump = _Pump(stdio, data)
+        watch = Watch(job)
+        pump = Pump(stdio, data)
         await watch.over()
         pump.finish()
         result = api.with_output(outcome_of(job), pump.outputs, stdio.pipes)
@@ -240,7 +101,7 @@ class AsyncSandbox:
         self.args = self._asked.argv
         self._streams = (stdin, stdout, stderr)
         self._pass_fds = tuple(pass_fds)
-        self._watch: _Watch | None = None
+        self._watch: Watch | None = None
         self._owner = os.getpid()
         self._transports: list[asyncio.BaseTransport] = []
         self.stdin = self.stdout = self.stderr = None
@@ -250,10 +111,10 @@ class AsyncSandbox:
         if self._watch is not None:
             raise StateError("this sandbox was started before", hint="make another one")
         job = api.begin(self._asked)
-        stdio = Stdio(*self._streams)
+        stdio = api.open_streams(*self._streams)
         try:
             api.start(job, stdio, self._pass_fds)
-            self._watch = _Watch(job)
+            self._watch = Watch(job)
             await self._connect(stdio)
             await self._watch.started()
             if job.failure is not None:

@@ -9,7 +9,8 @@ from sandbox.record import replace
 from sandbox.run.exchange import Exchange
 from sandbox.run.job import Job, outcome_of
 from sandbox.run.keywords import ask
-from sandbox.run.stdio import DEVNULL, PIPE, Stdio
+from sandbox.run.stdio import DEVNULL, PIPE, Stdio, is_open
+from sandbox.run.supervisor_client import refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def run(
     data = input_bytes(input, stdin)
     job = begin(asked)
     with_input = PIPE if input is not None else stdin
-    stdio = Stdio(with_input, stdout, stderr)
+    stdio = open_streams(with_input, stdout, stderr)
     try:
         start(job, stdio, pass_fds)
         result = _finish(job, stdio, data)
@@ -85,12 +86,27 @@ def input_bytes(data: str | bytes | None, stdin: Stream) -> bytes:
     return data.encode() if isinstance(data, str) else bytes(data)
 
 
+def open_streams(stdin: Stream, stdout: Stream, stderr: Stream) -> Stdio:
+    """Return the opened streams.
+
+    Errors: UsageError for what is no stream; HostError where the host has no more descriptors.
+    """
+    try:
+        return Stdio(stdin, stdout, stderr)
+    except OSError as error:
+        raise refused(error) from error
+
+
 def start(job: Job, stdio: Stdio, pass_fds: Sequence[int] = ()) -> None:
     """Start the job with these streams; the command's ends are closed here then."""
     fds = dict(stdio.fds)
     for fd in pass_fds:
-        if fd < 3:
-            raise UsageError(f"pass_fds: {fd} is a standard stream, or none", code="usage.stream")
+        if fd < 3 or not is_open(fd):
+            raise UsageError(
+                f"pass_fds: {fd} is not open, or a standard stream",
+                hint="name open descriptors from 3 on; they keep their numbers",
+                code="usage.stream",
+            )
         fds[fd] = fd
     job.start(fds)
     stdio.close_theirs()
@@ -103,8 +119,9 @@ def _finish(job: Job, stdio: Stdio, data: bytes) -> Result:
     exchange.watch(supervisor.channel.fileno())
     exchange.watch(supervisor.pidfd)
     while not job.is_over:
-        exchange.turn(None)
+        exchange.turn(job.interval_ms)
         job.take()
+        job.look()
     exchange.finish()
     return with_output(outcome_of(job), exchange.outputs, stdio.pipes)
 

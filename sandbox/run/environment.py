@@ -15,12 +15,6 @@ if TYPE_CHECKING:
 DEFAULT_PATH = b"/usr/bin:/bin"
 
 
-def _matches(name: bytes, pattern: bytes) -> bool:
-    if pattern.endswith(b"*"):
-        return name.startswith(pattern[:-1])
-    return name == pattern
-
-
 def make_environment(
     rules: tuple[EnvRule, ...], caller: Mapping[bytes, bytes], slots: tuple[bytes, ...]
 ) -> dict[bytes, bytes]:
@@ -31,9 +25,13 @@ def make_environment(
     """
     made: dict[bytes, bytes] = {}
     for rule in rules:
-        if rule.kind is EnvKind.ALLOW:
+        if rule.kind is EnvKind.ALLOW and not rule.name.endswith(b"*"):
+            own = caller.get(rule.name)
+            if own is not None:
+                made.setdefault(rule.name, own)
+        elif rule.kind is EnvKind.ALLOW:
             for name, value in caller.items():
-                if _matches(name, rule.name):
+                if name.startswith(rule.name[:-1]):
                     made.setdefault(name, value)
         elif rule.value.slot is Slot.NONE or slots[rule.value.slot]:
             made.setdefault(rule.name, rule.value.resolve(slots))

@@ -46,7 +46,7 @@ class Collected:
 
 @record
 class Pipes:
-    """Our ends of a sandbox's pipes, all non-blocking; -1 where there is none."""
+    """Our ends of a sandbox's pipes; -1 where there is none."""
 
     stdin: int = -1
     stdout: int = -1
@@ -62,6 +62,9 @@ class Exchange:
         self._left = memoryview(data)
         self.outputs = {fd: Collected() for fd in (pipes.stdout, pipes.stderr) if fd >= 0}
         self._open = set(self.outputs)
+        # A child that somebody forked may hold the other ends too: nothing here may wait for them.
+        for fd in (*self.outputs, *((self._stdin,) if self._stdin >= 0 else ())):
+            os.set_blocking(fd, False)
         self._poller = select.poll()
         for fd in self._open:
             self._poller.register(fd, select.POLLIN)

@@ -9,7 +9,7 @@ from sandbox.errors import SetupError
 from sandbox.launch.result import Result, Setup, new_run_id, utc_text
 from sandbox.launch.spawn import SpawnFailed, spawn
 from sandbox.plan.encode import encode_invocation, encode_plan, run_digest
-from sandbox.plan.model import Invocation, Slot, Supervise
+from sandbox.plan.model import FilterFlag, Invocation, Slot, Supervise
 from sandbox.record import replace
 from sandbox.run.outcome import ended, facts_of
 from sandbox.run.places import find_places, sandbox_home
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sandbox.errors import SandboxError
+    from sandbox.launch.listener import Denial, Listener
     from sandbox.launch.spawn import Child
     from sandbox.launch.terminal import Terminal
     from sandbox.plan.model import FdMap, MountOp, Plan
@@ -41,14 +42,12 @@ def prepare(request: Request) -> Prepared:
     from sandbox.policy.settle import arrange
     from sandbox.run.environment import command_parts
 
-    tree = os.fsdecode(request.cwd) or os.getcwd()
+    cwd = os.fsdecode(request.cwd) or os.getcwd()
+    tree = cwd if request.has_tree else None
     composed = load_policy(
-        request.policy,
-        *request.more_policies,
-        tighten=request.tighten,
-        tree=tree if request.has_tree else None,
+        request.policy, *request.more_policies, tighten=request.tighten, tree=tree
     )
-    policy = apply_flags(composed, request.flags, tree)
+    policy = apply_flags(composed, request.flags, cwd)
     host = detect(need=needed_features(policy))
     plan = compile_plan(policy, host)
     places = find_places(policy, plan, request.cwd)
@@ -85,11 +84,12 @@ def _extra_mounts(
         from sandbox.run.gitconfig import gitconfig_mounts
 
         mounts += gitconfig_mounts(slots[Slot.HOME], sandbox_home(plan))
-    if plan.protect:
+    if plan.namespaces:
         from sandbox.policy.settle import guards
-        from sandbox.run.protect import plan_protection
+        from sandbox.run.protect import own_protections, plan_protection
 
-        found = plan_protection(guards(plan, slots))
+        protect = plan.protect + own_protections(plan, slots)
+        found = plan_protection(guards(replace(plan, protect=protect), slots))
         mounts += found.mounts
         placeholders = found.placeholders
         notes = tuple(
@@ -153,6 +153,8 @@ def final_invocation(prepared: Prepared, state: bytes, missing: frozenset[bytes]
     if prepared.plan.namespaces:
         return invocation
     own = {rule.name: rule.value for rule in prepared.plan.env if rule.value.slot is Slot.STATE}
+    if not own and invocation.cwd:
+        return invocation
     given = {entry.partition(b"=")[0] for entry in invocation.env}
     made = tuple(
         name + b"=" + value.resolve(invocation.slots)
@@ -174,6 +176,7 @@ def _run(
     if relay is not None:
         invocation = replace(invocation, fds=relay.fds)
     terminal: Terminal | None = None
+    listener: Listener | None = None
     started_s = time.monotonic()
     try:
         terminal = _open_terminal(invocation, terminals, relay, forwarding)
@@ -188,18 +191,22 @@ def _run(
             emit("run.started", **known, policy=prepared.policy.name)
             if terminal is not None:
                 terminal.start(child)
-            ending = Supervisor(child, plan, relay, group, terminal).run(started_s)
+            listener = _open_listener(child, plan, started_s)
+            ending = Supervisor(child, plan, relay, group, terminal, listener).run(started_s)
         if relay is not None:
             # a reader that stalls holds up the end only of a run that ended by itself
             relay.drain(2.0 if ending.cause else None)
     except SetupError as error:
         return _failed(prepared, error, known, emit)
     finally:
+        if listener is not None:
+            listener.close()
         if terminal is not None:
             terminal.__exit__(None, None, None)
         if relay is not None:
             relay.__exit__(None, None, None)
     result = ended(prepared, ending, relay, known, was_user=forwarding.was_ended)
+    _log(prepared, result, ending.denials, ending.denials_lost)
     emit(
         "run.finished",
         run_id=result.run_id,
@@ -240,6 +247,23 @@ def _open_terminal(
         count=None if relay is None else relay.allowed,
         stop=forwarding.stop_group,
     )
+
+
+def _log(
+    prepared: Prepared, result: Result, denials: tuple[Denial, ...] = (), lost: int = 0
+) -> None:
+    from sandbox.run.runlog import append
+
+    started_s = time.time() - result.usage.wall_ms / 1000
+    append(prepared.request, prepared.policy.name, result, denials, started_s, lost)
+
+
+def _open_listener(child: Child, plan: Plan, started_s: float) -> Listener | None:
+    if not any(item.flags & FilterFlag.NOTIFY for item in plan.filters):
+        return None
+    from sandbox.launch.listener import Listener
+
+    return Listener(child.listener(), child.plan, int(started_s * 1e6))
 
 
 def _open_relay(plan: Plan, invocation: Invocation) -> Relay | None:
@@ -294,10 +318,6 @@ def _failed(prepared: Prepared, error: SetupError, known: dict[str, Any], emit: 
         exit_code=worded.exit_code,
     )
     emit("run.failed", **known, policy=prepared.policy.name, **worded.to_data())
-    return Result(
-        reason="setup",
-        ended_by="sandbox",
-        setup=setup,
-        **known,
-        **facts_of(prepared),
-    )
+    result = Result(reason="setup", ended_by="sandbox", setup=setup, **known, **facts_of(prepared))
+    _log(prepared, result)
+    return result

@@ -17,6 +17,7 @@ from sandbox.record import replace
 from sandbox.run import job_format as form
 from sandbox.run import supervisor_client
 from sandbox.run.execute import final_invocation
+from sandbox.run.memory import WATCH_INTERVAL_MS
 from sandbox.run.outcome import ended
 from sandbox.run.ready import ready_for
 from sandbox.run.scratch import Scratch
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Protocol
 
+    from sandbox.launch.listener import Denial
     from sandbox.launch.result import Result
     from sandbox.plan.model import Invocation
     from sandbox.run.cgroup import RunGroup
@@ -57,9 +59,10 @@ class Job:
         self._prepared = self._ready.prepared
         self._run_id = new_run_id()
         self._started = ""
-        self._denials: list[bytes] = []
+        self._denials: list[Denial] = []
         self._scratch: Scratch | None = None
         self._group: RunGroup | None = None
+        self._cpu_ms: int | None = None
         self._invocation: Invocation = self._prepared.invocation
         self._was_cancelled = False
         self.supervisor: Supervisor | None = None
@@ -82,6 +85,7 @@ class Job:
 
                 limits = prepared.plan.supervise
                 self._group = RunGroup(prepared.host.hierarchies, limits, self._run_id).__enter__()
+                self._cpu_ms = dict(limits).get(Supervise.GROUP_CPU_MS)
             made = replace(prepared, invocation=self._ready.invocation(self._asked))
             invocation = final_invocation(made, self._scratch.path, frozenset())
             self._invocation = replace(
@@ -121,11 +125,11 @@ class Job:
         elif kind == form.SPAWNED:
             self._settle(form.spawned_pid(message))
         elif kind == form.DENIAL:
-            self._denials.append(message)
+            self._denials.append(form.denial_in(message))
         elif kind == form.FAILED:
             self._fail(self._worded(message))
         elif kind == form.ENDED:
-            self._end(form.ending_of(message))
+            self._end(form.ending_of(message, tuple(self._denials)))
         else:
             self._vanished()
 
@@ -181,7 +185,6 @@ class Job:
             "started": self._started,
             "plan_digest": self._ready.digest(timeout_ms),
             "args": self._asked.argv,
-            **form.denials_of(self._denials, last.denials_lost, self._prepared),
         }
         self.result = ended(
             self._prepared,
@@ -194,9 +197,16 @@ class Job:
         self.is_over = True
 
     @property
-    def limits_output(self) -> bool:
-        """Whether the supervisor counts and bounds what the command writes."""
-        return Supervise.OUTPUT_BYTES in dict(self._prepared.plan.supervise)
+    def interval_ms(self) -> int | None:
+        """How often `look()` is due; None where there is nothing to look at."""
+        return None if self._cpu_ms is None or self.is_over else WATCH_INTERVAL_MS
+
+    def look(self) -> None:
+        """End the run where its control group has used up its processor time."""
+        if self._group is None or self._cpu_ms is None or self.is_over:
+            return
+        if (self._group.cpu_ms() or 0) >= self._cpu_ms:
+            self._tell(form.CPU_MESSAGE)
 
     def signal(self, number: int) -> None:
         """Send a signal to the command; nothing happens when it has ended."""

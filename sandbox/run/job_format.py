@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import struct
 
+from sandbox._core import ffi
+from sandbox.launch.listener import denial_of
 from sandbox.launch.spawn import Status
 from sandbox.plan.encode import Writer
 from sandbox.plan.entry import ENTRY_MAGIC, PLACEHOLDERS
@@ -16,16 +18,14 @@ from sandbox.run.supervise import Ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from sandbox.run.request import Prepared
+    from sandbox.launch.listener import Denial
 
 MAGIC = 0x4A584253
 VERSION = 1
 FORMATS = {
     "sbx_job_header": "=12I",
     "sbx_message": "=Ii",
-    "sbx_ending": "=iIiiQQQQIIQQQIIII",
+    "sbx_ending": "=iIiiQQQQIIQQQIIIi",
 }
 SPAWNED, STARTED, FAILED, DENIAL, ENDED = range(1, 6)  # enum sbx_message_kind: up
 SIGNAL, KILL, SETTLED = range(16, 19)  # down
@@ -35,9 +35,10 @@ _HEADER = struct.Struct(FORMATS["sbx_job_header"])
 _ENDING = struct.Struct(FORMATS["sbx_ending"])
 
 KILL_MESSAGE = _KIND.pack(KILL, 0)
+CPU_MESSAGE = _KIND.pack(KILL, 3)  # SBX_CAUSE_CPU
 SETTLED_MESSAGE = _KIND.pack(SETTLED, 0)
 
-_CAUSES = ("", "timeout", "memory", "cpu", "output", "cancelled")
+CAUSES = ("", "timeout", "memory", "cpu", "output", "cancelled")
 USER_ENDED, OUTPUT_TRUNCATED, STATUS_KNOWN, COUNTED, PEAK_KNOWN = 1, 2, 4, 8, 16
 _HITS = ((1, "memory"), (2, "pids"))
 
@@ -49,7 +50,6 @@ class Ended:
     ending: Ending
     counted: Counted | None = None
     was_user: bool = False
-    denials_lost: int = 0
 
 
 def encode_job(plan: bytes, invocation: bytes, placeholders: bytes = b"") -> bytes:
@@ -98,27 +98,31 @@ def failure_of(message: bytes) -> tuple[int, int, int, int]:
     return stage, op, number, detail
 
 
-def ending_of(message: bytes) -> Ended:
-    """Return how the run ended."""
+def denial_in(message: bytes) -> Denial:
+    """Return the refused call that a message tells of."""
+    record = ffi.new("struct sbx_denial *")
+    ffi.buffer(record)[:] = message[_KIND.size :]
+    return denial_of(record)
+
+
+def ending_of(message: bytes, denials: tuple[Denial, ...] = ()) -> Ended:
+    """Return how the run ended; `denials` came before."""
     fields = _ENDING.unpack_from(message, _KIND.size)
     cause, flags = fields[:2]
     wait_status, _pid, user, system, rss, switches, degraded, _pad = fields[2:10]
-    wall_us, peak, output, hits, _denials, lost, _reserved = fields[10:]
+    wall_us, peak, output, hits, _count, lost, record_error = fields[10:]
     status = None
     if flags & STATUS_KNOWN:
         status = Status(wait_status, user, system, rss, switches, degraded)
     ending = Ending(
         status,
-        _CAUSES[cause],
+        CAUSES[cause],
         wall_us // 1000,
         peak if flags & PEAK_KNOWN else None,
         frozenset(name for bit, name in _HITS if hits & bit),
+        denials=denials,
+        denials_lost=lost,
+        record_error=record_error,
     )
     counted = Counted(output, bool(flags & OUTPUT_TRUNCATED)) if flags & COUNTED else None
-    return Ended(ending, counted, bool(flags & USER_ENDED), lost)
-
-
-def denials_of(messages: list[bytes], lost: int, prepared: Prepared) -> dict[str, Any]:
-    """Return the members of Result that tell of denied calls."""
-    del prepared
-    return {"denials": tuple({} for _ in messages), "denials_lost": lost}
+    return Ended(ending, counted, bool(flags & USER_ENDED))

@@ -66,6 +66,8 @@ def obstacle(prepared: Prepared, facts: Facts) -> str:
         return "it runs in a control group of its own"
     if _needs_state(plan):
         return "it needs a directory of its own on disk"
+    if any(flag.key == "env" and "=" in flag.value for flag in prepared.request.flags):
+        return "its options hold a value of the environment, which may be a secret"
     if facts.gap:
         return facts.gap
     if not is_settled(facts):
@@ -77,7 +79,7 @@ def _needs_state(plan: Plan) -> bool:
     places = [plan.root_source, plan.root_upper, *(rule.value for rule in plan.env)]
     for op in plan.mounts:
         places += (op.target, op.source, op.upper)
-    return any(place is not None and place.slot is Slot.STATE for place in places)
+    return Slot.STATE in {place.slot for place in places if place is not None}
 
 
 def keep(prepared: Prepared, facts: Facts, words: Iterable[bytes]) -> bool:

@@ -11,7 +11,7 @@ import os
 
 from sandbox.errors import UsageError
 from sandbox.policy.model import Flag
-from sandbox.policy.values import parse_size
+from sandbox.policy.values import is_env_name, parse_size
 from sandbox.record import record
 from sandbox.run.request import Request
 
@@ -188,6 +188,12 @@ def _flags(given: dict[str, Any], env: Mapping[str, Any]) -> Iterable[Flag]:
     for target, mount in (given.get("mounts") or {}).items():
         yield _mount(os.fsdecode(target), mount)
     for name, value in env.items():
+        if not is_env_name(name):
+            raise UsageError(
+                f"env: {name!r} cannot be the name of a variable",
+                hint="a name is not empty, and has neither = nor NUL",
+                code="usage.env",
+            )
         # the value comes later, and so it neither stands in a result nor needs a new plan
         yield Flag("env", name if value is None else f"{name}=", f"env: {name}")
     for keyword, key in (("network", "net"), ("hostname", "hostname")):

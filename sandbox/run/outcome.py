@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from sandbox.launch.result import Limit, Result, Usage
@@ -96,14 +97,21 @@ def ended(
         facts = {"limits": ()} if has_plain_end else facts_of(prepared)
     hits = {_CAUSE_LIMIT.get(ending.cause), _SIGNAL_LIMIT.get(signal or 0), *ending.hits}
     facts["limits"] = tuple(
-        (name, limit if name not in hits and name != "output" else _kept(name, limit, relay, hits))
-        for name, limit in facts["limits"]
+        (name, _kept(name, limit, relay, is_hit=name in hits)) for name, limit in facts["limits"]
     )
     degraded = 0 if status is None else status.degraded
     for bit, name, entry in _DEGRADED:
         if degraded & bit:
             facts["tier"] = "reduced"
             facts["effective"] = {**(facts.get("effective") or {}), name: entry}
+    if not has_plain_end and ending.record_error:
+        entry = _no_record(ending.record_error, facts.get("effective") or {})
+        facts["effective"] = {**(facts.get("effective") or {}), "audit.denials": entry}
+    if ending.denials and (not has_plain_end or exit_code or os.isatty(2)):
+        from sandbox.run.denied import denial_data
+
+        facts["denials"] = denial_data(ending.denials, prepared.policy, prepared.host.arch)
+        facts["denials_lost"] = ending.denials_lost
     return Result(
         reason=reason,
         ended_by=ended_by,
@@ -115,15 +123,23 @@ def ended(
     )
 
 
-def _kept(name: str, limit: Limit, relay: Relay | Counted | None, hits: set[str | None]) -> Limit:
-    return Limit(limit.requested, *_keeper(name, limit, relay), hit=name in hits)
+def _no_record(number: int, effective: dict[str, Any]) -> dict[str, Any]:
+    reasons = {
+        errno.EBUSY: "an outer sandbox or container already listens to this tree's refused calls",
+        errno.EACCES: "the policy refuses the calls by which the listener is handed over",
+        errno.EPIPE: "the listener was lost on its way out",
+    }
+    reason = reasons.get(number) or f"the kernel gives no listener: {os.strerror(number)}"
+    wanted = effective.get("audit.denials", {}).get("wanted", "prefer")
+    return {"wanted": wanted, "got": "off", "by": "", "note": reason}
 
 
-def _keeper(name: str, limit: Limit, relay: Relay | Counted | None) -> tuple[str, str]:
+def _kept(name: str, limit: Limit, relay: Relay | Counted | None, *, is_hit: bool) -> Limit:
     """Output on a terminal is not counted, and the result says so."""
-    if name == "output" and relay is None:
-        return "none", limit.scope
-    return limit.enforced_by, limit.scope
+    keeper = "none" if name == "output" and relay is None else limit.enforced_by
+    if keeper == limit.enforced_by and not is_hit:
+        return limit
+    return Limit(limit.requested, keeper, limit.scope, hit=is_hit)
 
 
 def _split(wait_status: int) -> tuple[int | None, int | None]:

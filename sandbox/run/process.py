@@ -12,7 +12,7 @@ from sandbox.run import api
 from sandbox.run.exchange import Exchange, Pipes
 from sandbox.run.job import outcome_of
 from sandbox.run.keywords import ask
-from sandbox.run.stdio import DEVNULL, PIPE, Stdio
+from sandbox.run.stdio import DEVNULL, PIPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Sandbox:
         self._telling = allocate_lock()  # held while the channel is written or closed
         self._exchange: Exchange | None = None
         self._job: Job = api.begin(asked)
-        stdio = Stdio(stdin, stdout, stderr)
+        stdio = api.open_streams(stdin, stdout, stderr)
         try:
             api.start(self._job, stdio, pass_fds)
             self._await_start()
@@ -89,8 +89,12 @@ class Sandbox:
         poller = select.poll()
         poller.register(supervisor.channel, select.POLLIN)
         poller.register(supervisor.pidfd, select.POLLIN)
+        interval_ms = self._job.interval_ms
+        if interval_ms is not None and (timeout_ms is None or interval_ms < timeout_ms):
+            timeout_ms = interval_ms
         if poller.poll(timeout_ms):
             self._job.take()
+        self._job.look()
         if self._job.is_over:
             self._end()
         return self._job.is_over
@@ -207,9 +211,6 @@ class Sandbox:
             except BrokenPipeError:
                 data = b""
         fds = [_descriptor(file) for file in (self.stdin, self.stdout, self.stderr)]
-        for fd in fds:
-            if fd >= 0:
-                os.set_blocking(fd, False)
         text = data.encode() if isinstance(data, str) else data or b""
         exchange = Exchange(Pipes(*fds), text, self._close_stdin)
         supervisor = self._job.supervisor
@@ -222,7 +223,10 @@ class Sandbox:
         job = self._job
         while not job.is_over:
             left_ms = _left_ms(deadline_s)
-            exchange.turn(left_ms)
+            interval_ms = job.interval_ms
+            is_long = left_ms is None or (interval_ms is not None and interval_ms < left_ms)
+            exchange.turn(interval_ms if is_long else left_ms)
+            job.look()
             if not job.take() and left_ms == 0:
                 raise self._late(timeout)
         exchange.finish()

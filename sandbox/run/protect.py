@@ -12,13 +12,14 @@ from __future__ import annotations
 import os
 import stat
 
-from sandbox.host import observe
-from sandbox.plan.model import MountAttr, MountKind, MountOp, ProtectKind, SlotPath
+from sandbox.host import observe, paths
+from sandbox.plan.model import MountAttr, MountKind, MountOp, Protect, ProtectKind, Slot, SlotPath
 from sandbox.policy.settle import is_within
 from sandbox.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sandbox.plan.model import Plan
     from sandbox.policy.settle import Guard
 
 _READ_ONLY = MountAttr.RDONLY | MountAttr.NOSUID | MountAttr.NODEV
@@ -108,6 +109,25 @@ class _Collector:
         self.covers[guard.inside] = MountOp(
             MountKind.FILE, SlotPath(guard.inside), mode_octal=0o444, origin=guard.origin
         )
+
+
+def own_protections(plan: Plan, slots: tuple[bytes, ...]) -> tuple[Protect, ...]:
+    """Return what keeps a command from our own directories, whatever the policy protects.
+
+    A prepared run, a filter or a policy that a command could plant there would be the walls of the
+    next one. Where no mount is writable nothing is looked at.
+    """
+    if not any(op.kind is MountKind.BIND and not op.attrs & MountAttr.RDONLY for op in plan.mounts):
+        return ()
+    home = slots[Slot.HOME]
+    found = []
+    for name in paths.own_dirs():
+        real = observe.realpath(os.fsencode(name))
+        place = SlotPath(real)
+        if home and is_within(real, home) and real != home:
+            place = SlotPath(real[len(home) :], Slot.HOME)
+        found.append(Protect(ProtectKind.PRESENT, place, "built in"))
+    return tuple(found)
 
 
 def plan_protection(guards: tuple[Guard, ...]) -> Protection:

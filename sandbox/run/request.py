@@ -19,7 +19,7 @@ class Request:
     Shape: `argv` as bytes, at least one; `policy` a name or a path with a slash; `flags` the
     command line's layer, in order; `more_policies` are extended together with `policy`; `tighten`
     are layers that may only restrict, as those found in the working tree, which count unless
-    `has_tree` is false (for questions alone: every run has them); `cwd` is the working directory,
+    `has_tree` is false (for questions alone: every run has them). `cwd` is the working directory,
     absolute and canonical (b"": the caller's own).
     """
 
@@ -28,8 +28,8 @@ class Request:
     flags: tuple[Flag, ...] = ()
     more_policies: tuple[str, ...] = ()
     tighten: tuple[str, ...] = ()
-    cwd: bytes = b""
     has_tree: bool = True
+    cwd: bytes = b""
 
 
 @record

@@ -49,7 +49,7 @@ class Stdio:
 
     def _open(self, number: int, stream: Stream) -> int:
         if stream is None:
-            return number if _is_open(number) else self._devnull()
+            return number if is_open(number) else self._devnull()
         if stream == PIPE:
             return self._pipe(number)
         if stream == DEVNULL:
@@ -57,7 +57,7 @@ class Stdio:
         if stream == STDOUT and number == 2:
             return self.fds[1]
         fd = stream if isinstance(stream, int) else stream.fileno()
-        if isinstance(fd, bool) or fd < 0 or not _is_open(fd):
+        if isinstance(fd, bool) or fd < 0 or not is_open(fd):
             raise UsageError(
                 f"{_NAMES[number]}={stream!r} is no open file",
                 hint="PIPE, DEVNULL, None for the caller's own, or an open file or descriptor"
@@ -103,7 +103,8 @@ class Stdio:
             self.close_ours(number)
 
 
-def _is_open(fd: int) -> bool:
+def is_open(fd: int) -> bool:
+    """Say whether a descriptor of this process is open."""
     try:
         os.fstat(fd)
     except OSError:

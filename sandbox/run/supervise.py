@@ -7,11 +7,12 @@ import select
 import time
 
 from sandbox.plan.model import Supervise
-from sandbox.record import record
+from sandbox.record import record, replace
 from sandbox.run.watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sandbox.launch.listener import Denial, Listener
     from sandbox.launch.spawn import Child, Status
     from sandbox.launch.terminal import Terminal
     from sandbox.plan.model import Plan
@@ -28,7 +29,9 @@ class Ending:
     """How a run ended: pid 1's report (None: it was killed), and who ended it early.
 
     Shape: `cause` is "" (by itself), timeout, memory, cpu or output; `memory_peak_bytes` as
-           watched; `hits` are the limits that the kernel enforced in the run's control group.
+           watched; `hits` are the limits that the kernel enforced in the run's control group;
+           `denials` are the refused calls that were recorded, `record_error` the errno that says
+           why they were not.
     """
 
     status: Status | None
@@ -36,6 +39,9 @@ class Ending:
     wall_ms: int
     memory_peak_bytes: int | None
     hits: frozenset[str] = frozenset()
+    denials: tuple[Denial, ...] = ()
+    denials_lost: int = 0
+    record_error: int = 0
 
 
 class Supervisor:
@@ -48,10 +54,12 @@ class Supervisor:
         relay: Relay | None,
         group: RunGroup | None = None,
         terminal: Terminal | None = None,
+        listener: Listener | None = None,
     ) -> None:
         limits = dict(plan.supervise)
         self._child = child
         self._terminal = terminal
+        self._listener = listener
         self._full_fd = -1 if relay is None else relay.full_fd
         self._wall_ms = limits.get(Supervise.WALL_MS)
         self._grace_ms = limits.get(Supervise.TERM_GRACE_MS, 2000)
@@ -72,6 +80,8 @@ class Supervisor:
                 if status is None or self._terminal is None or not status.is_stop:
                     break
                 self._terminal.stopped(os.WSTOPSIG(status.wait_status))
+            if self._listener is not None and self._listener.fd in ready:
+                self._listener.serve()
             if self._full_fd in ready:
                 self._full_fd = -1
                 self._end("output")
@@ -94,11 +104,22 @@ class Supervisor:
         if self._terminal is not None and takes_more:
             self._terminal.drain(timeout_s)
         wall_ms = int((time.monotonic() - started_s) * 1000)
-        return Ending(status, self._cause, wall_ms, self._watch.peak_bytes(), self._watch.hits())
+        ending = Ending(status, self._cause, wall_ms, self._watch.peak_bytes(), self._watch.hits())
+        listener = self._listener
+        if listener is None or not (listener.count or listener.error):
+            return ending
+        return replace(
+            ending,
+            denials=listener.denials(),
+            denials_lost=listener.lost,
+            record_error=listener.error,
+        )
 
     def _poll(self) -> dict[int, int]:
         poller = select.poll()
         poller.register(self._child.status_fd, select.POLLIN)
+        if self._listener is not None and self._listener.fd >= 0:
+            poller.register(self._listener.fd, select.POLLIN)
         if self._full_fd >= 0:
             poller.register(self._full_fd, select.POLLIN)
         if self._terminal is not None:

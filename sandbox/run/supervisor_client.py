@@ -166,7 +166,7 @@ def start(job: bytes, fds: Mapping[int, int]) -> Supervisor:
             ours.close()
             raise
     except OSError as error:
-        raise _refused(error) from error
+        raise refused(error) from error
     finally:
         for fd in held:
             os.close(fd)
@@ -212,7 +212,8 @@ def _spawn(actions: list[tuple[int, int, int]]) -> int:
     )
 
 
-def _refused(error: OSError) -> StateError | HostError:
+def refused(error: OSError) -> StateError | HostError:
+    """Return the words for what the host refused on the way to a supervisor."""
     if error.errno in (errno.ENOENT, errno.EACCES, errno.ENOEXEC):
         return StateError(
             f"the sandbox's native supervisor cannot be started: {PROGRAM}: {error.strerror}",

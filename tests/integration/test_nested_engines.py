@@ -139,9 +139,7 @@ def test_inside_docker(
     assert_declared(root, outer, user_python, work_dir)
 
 
-def test_docker_profile(
-    root: User, user_python: Path, docker: Docker, engine_dir: Path
-) -> None:
+def test_docker_profile(root: User, user_python: Path, docker: Docker, engine_dir: Path) -> None:
     """dockerd has its default profile as code; a running container has it written out."""
     options = ["--rm", "--detach", "--network=none", "-v", "/usr:/usr:ro"]
     started = root.run([*docker.client, "run", *options, IMAGE, "sleep", "60"], timeout=60)

@@ -10,7 +10,6 @@ from support.need import need_user_namespaces
 from support.programs import Program, make_program
 from support.user import User
 
-
 EXAMPLES = Path(__file__).parents[1] / "support" / "examples.py"
 PAGE = Path(__file__).parents[2] / "docs" / "api-pool-session.md"
 
@@ -54,8 +53,11 @@ def test_a_result_is_that_of_a_run(program: Program) -> None:
         print((alone.stdout, alone.stderr, alone.returncode, alone.limits, alone.plan_digest)
               == (here.stdout, here.stderr, here.returncode, here.limits, here.plan_digest))
         print(killed.reason, killed.returncode, here.usage.max_rss_bytes > 0, session.result.reason)
+        # what a session does not do is not claimed
+        print(here.effective.get("audit.denials", {}).get("got", "off"))
     """)
-    assert out.splitlines() == ["CommandFailed command", "True", "signaled -9 True cancelled"]
+    told = ["CommandFailed command", "True", "signaled -9 True cancelled", "off"]
+    assert out.splitlines() == told
 
 
 @pytest.mark.leaks_nothing

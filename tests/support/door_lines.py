@@ -8,7 +8,12 @@ from support.doors import Line
 
 _S = ("exec", "--policy", "strict")
 _CLOSED = 'exec "$@" '
-_SIGNALLED = '"$@" & sleep 0.7; kill -{} $!; wait $!; exit $?'
+# the signal comes when the command is known to run
+_SIGNALLED = (
+    '"$@" >out & until [ -s out ] || ! kill -0 $!; do sleep 0.05; done 2>/dev/null;'
+    " kill -{} $!; wait $!; exit $?"
+)
+_SLEEPS = (*_S, "sh", "-c", "echo up; exec sleep 20")
 _NO_LOCALE = {"LC_X": "1", "TERM": "dumb"}
 
 CHOSEN = (
@@ -28,10 +33,10 @@ CHOSEN = (
     Line((*_S, "--timeout=300ms", "sh", "-c", "trap 'exit 3' TERM; sleep 20 & wait")),
     Line((*_S, "--limit", "output=10K", "yes")),
     Line((*_S, "--limit", "file_size=4K", "sh", "-c", "yes | head -c 100000 >big; echo $?")),
-    Line((*_S, "--limit", "memory=40M", "--", "sh", "-c", "head -c 200M /dev/zero | tail -c 199M")),
-    Line((*_S, "sleep", "5"), script=_SIGNALLED.format("TERM")),
-    Line((*_S, "sleep", "5"), script=_SIGNALLED.format("INT")),
-    Line((*_S, "sleep", "5"), script=_SIGNALLED.format("HUP")),
+    Line((*_S, "--limit", "memory=40M", "--", "tail", "-c", "300M", "/dev/zero")),
+    Line(_SLEEPS, script=_SIGNALLED.format("TERM")),
+    Line(_SLEEPS, script=_SIGNALLED.format("INT")),
+    Line(_SLEEPS, script=_SIGNALLED.format("HUP")),
     # what the command gets
     Line((*_S, "cat"), stdin=b"input\n" * 1000),
     Line((*_S, "sh", "-c", "echo out; echo err >&2")),
@@ -70,6 +75,12 @@ CHOSEN = (
     Line((*_S, "--deny-syscall", "mkdir", "--deny-syscall", "mkdirat", "mkdir", "d")),
     Line((*_S, "--tighten", "tight.toml", "true")),
     Line(("exec", "--policy", "strict", "--policy", "offline", "true")),
+    # refused calls
+    Line((*_S, "unshare", "-U", "true")),
+    Line((*_S, "-q", "unshare", "-U", "true")),
+    Line((*_S, "sh", "-c", "unshare -U true; exit 0")),
+    Line((*_S, "--deny-syscall=mkdir", "--deny-syscall", "mkdirat", "--", "mkdir", "d", "e")),
+    Line((*_S, "--result", "result.json", "unshare", "-U", "true")),
     # what Python does
     Line((*_S, "--json", "echo", "hi")),
     Line((*_S, "--result", "result.json", "sh", "-c", "exit 3")),

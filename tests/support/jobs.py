@@ -114,8 +114,10 @@ class Job:
         return message
 
     def expect(self, kind: int, timeout_s: float = _WAIT_S) -> Message:
-        """Return the next message, which is of `kind`."""
+        """Return the next message that is no DENIAL; it is of `kind`."""
         message = self.receive(timeout_s)
+        while message is not None and message.kind == lib.SBX_MESSAGE_DENIAL:
+            message = self.receive(timeout_s)
         assert message is not None
         assert message.kind == kind, message
         return message

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.cli import completion, doctor, exec_options, policy, shell
+from sandbox.cli import cache, completion, doctor, exec_options, policy, shell
 from sandbox.cli.main import COMMANDS
 from sandbox.cli.options import Option
 from sandbox.host.doctor import STEPS
@@ -18,6 +18,7 @@ TABLES = {
     "shell": shell.OPTIONS,
     "policy": policy.OPTIONS,
     "doctor": doctor.OPTIONS,
+    "cache": cache.OPTIONS,
     "completion": completion.OPTIONS,
 }
 # page -> the page that describes its options, but for those that it says it has not

@@ -66,6 +66,7 @@ def fake_filter(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     compiled = SimpleNamespace(
         arch="x86_64",
         code=bytes(16),
+        recorded=bytes(16),
         allowed=frozenset({"read", "write"}),
         known=400,
         proof_nr=999,

@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path
 
+import pytest
+
 from sandbox.plan.model import (
     MountAttr,
     MountKind,
@@ -17,7 +19,7 @@ from sandbox.plan.model import (
 )
 from sandbox.policy.settle import guards
 from sandbox.record import replace
-from sandbox.run.protect import Protection, plan_protection
+from sandbox.run.protect import Protection, own_protections, plan_protection
 from support import plans
 
 CWD = SlotPath(b"", Slot.CWD)
@@ -152,3 +154,35 @@ def test_the_placeholder_of_another_run_counts_as_absent(tmp_path: Path) -> None
     found = protection(tmp_path, below_cwd(b"/.mcp.json"))
     assert found.placeholders == ((os.fsencode(path), os.fsencode(path)),)
     assert [op.kind for op in found.mounts] == [MountKind.FILE]
+
+
+def test_our_own_directories_are_protected_whatever_the_policy_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prepared run that a command could plant would be the walls of the next one."""
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", "/elsewhere")
+    plan = replace(plans.bare_plan(), mounts=(READ_WRITE,), protect=())
+    found = [item.path for item in own_protections(plan, slots(tmp_path))]
+    assert found == [
+        SlotPath(b"/.config/sandbox", Slot.HOME),
+        SlotPath(b"/.cache/sandbox", Slot.HOME),
+        SlotPath(b"/elsewhere/sandbox"),
+    ]
+    read_only = replace(READ_WRITE, attrs=MountAttr.RDONLY)
+    assert own_protections(replace(plan, mounts=(read_only,)), slots(tmp_path)) == ()
+
+
+def test_a_cache_that_is_a_link_is_protected_where_it_leads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The link itself can only be replaced where it lies, and is named as what it is."""
+    (tmp_path / "real" / "sandbox").mkdir(parents=True)
+    (tmp_path / ".cache").symlink_to("real")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    plan = replace(plans.bare_plan(), mounts=(READ_WRITE,), protect=())
+    places = own_protections(plan, slots(tmp_path))
+    assert SlotPath(b"/real/sandbox", Slot.HOME) in [item.path for item in places]
