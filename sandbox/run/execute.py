@@ -44,11 +44,9 @@ def prepare(request: Request) -> Prepared:
     from sandbox.run.environment import command_parts
 
     cwd = os.fsdecode(request.cwd) or os.getcwd()
+    tree = cwd if request.has_tree else None
     composed = load_policy(
-        request.policy,
-        *request.more_policies,
-        tighten=request.tighten,
-        tree=cwd if request.has_tree else None,
+        request.policy, *request.more_policies, tighten=request.tighten, tree=tree
     )
     policy = apply_flags(composed, request.flags, cwd)
     host = detect(need=needed_features(policy))

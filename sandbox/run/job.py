@@ -53,9 +53,9 @@ class Job:
            None until `is_over`. `has_started` says that the command is being executed.
     """
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Asked, ready: Any = None) -> None:
         self._asked = asked
-        self._ready = ready_for(asked.request)
+        self._ready = ready or ready_for(asked.request)
         self._prepared = self._ready.prepared
         self._run_id = new_run_id()
         self._started = ""
