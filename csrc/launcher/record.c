@@ -7,15 +7,12 @@
  * private, nothing is written, and the run is none the worse for it.
  */
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "ending.h"
-
-#define TEXT_MAX 16384
-#define DENIALS_MAX 64
+#include "supervise.h"
 
 /* Words as long as all fit; the first that does not is the end. */
 struct words {
@@ -28,7 +25,7 @@ static void word_add(struct words *words, const char *prefix, const char *word)
 {
 	size_t size = strlen(prefix) + strlen(word) + 1;
 
-	if (words->is_cut || words->text.size + size > TEXT_MAX) {
+	if (words->is_cut || words->text.size + size > SBX_LOG_TEXT_MAX) {
 		words->is_cut = 1;
 		return;
 	}
@@ -103,23 +100,11 @@ static void words_make(const struct sbx_told *told, struct words *words)
 	options_add(words, told->arguments);
 	for (at = told->arguments->command; *at; at++)
 		word_add(words, "", *at);
-	while (words->text.size % 8 && !words->text.failed)
-		sbx_text_add(&words->text, "", 1);
 }
 
-static void run_id_make(char id[24])
+static size_t padded(size_t size)
 {
-	static const char digits[] = "0123456789abcdef";
-	unsigned char random[8];
-	size_t i;
-
-	memset(id, 0, 24);
-	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
-		return;
-	for (i = 0; i < sizeof(random); i++) {
-		id[2 * i] = digits[random[i] >> 4];
-		id[2 * i + 1] = digits[random[i] & 15];
-	}
+	return (size + 7) & ~(size_t)7;
 }
 
 /**
@@ -140,21 +125,24 @@ void sbx_record_make(const struct sbx_told *told, struct sbx_text *record)
 				  WEXITSTATUS(ending->status.wait_status),
 		.reason = sbx_ending_reason(ending),
 		.denials_lost = ending->denials_lost,
-		.denial_count = count < DENIALS_MAX ? count : DENIALS_MAX,
+		.denial_count = count < SBX_LOG_DENIALS_MAX ?
+					count : SBX_LOG_DENIALS_MAX,
 	};
+	static const char zeros[8];
 	struct words words;
 
 	memset(record, 0, sizeof(*record));
 	words_make(told, &words);
-	run_id_make(head.run_id);
+	sbx_run_id_make(head.run_id);
 	if (words.is_cut)
 		head.flags |= SBX_LOG_TEXT_CUT;
 	head.option_count = words.option_count;
 	head.text_size = (uint32_t)words.text.size;
-	head.size = (uint32_t)(sizeof(head) + words.text.size +
+	head.size = (uint32_t)(sizeof(head) + padded(words.text.size) +
 			       head.denial_count * sizeof(struct sbx_denial));
 	sbx_text_add(record, &head, sizeof(head));
 	sbx_text_add(record, words.text.data, words.text.size);
+	sbx_text_add(record, zeros, padded(words.text.size) - words.text.size);
 	if (head.denial_count)
 		sbx_text_add(record, sbx_notify_denials(told->denials),
 			     head.denial_count * sizeof(struct sbx_denial));
@@ -167,15 +155,19 @@ void sbx_record_make(const struct sbx_told *told, struct sbx_text *record)
  */
 void sbx_record_log(const struct sbx_text *record)
 {
+	struct sbx_log_record *head = (void *)record->data;
 	struct sbx_text path = { 0 };
+	const char *text;
 
 	if (record->failed)
 		return;
+	text = record->data + sizeof(*head);
 	if (sbx_own_folder("XDG_STATE_HOME", "/.local/state", "/log", &path) == 0) {
 		sbx_text_add(&path, "/runs", sizeof("/runs"));
 		if (!path.failed)
-			(void)sbx_log_append(path.data, record->data,
-					     record->size);
+			(void)sbx_log_append(
+				path.data, head, text,
+				(const void *)(text + padded(head->text_size)));
 	}
 	sbx_text_free(&path);
 }

@@ -175,10 +175,8 @@ class Job:
     def _end(self, last: form.Ended) -> None:
         ending = last.ending
         if self._group is not None:
-            peak, hits = self._group.memory_peak_bytes(), frozenset[str]()
-            hits |= {"memory"} if self._group.oom_kills() else set()
-            hits |= {"pids"} if self._group.was_pids_hit() else set()
-            ending = replace(ending, memory_peak_bytes=peak, hits=ending.hits | hits)
+            peak, hits = self._group.memory_peak_bytes(), ending.hits | self._group.hits()
+            ending = replace(ending, memory_peak_bytes=peak, hits=hits)
         timeout_ms = self._asked.timeout_ms
         known: dict[str, Any] = {
             "run_id": self._run_id,

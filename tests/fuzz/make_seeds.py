@@ -27,8 +27,8 @@ def main() -> int:
     for name, run in plans.made_invocations().items():
         blobs[f"invocation-{name}"] = encode_invocation(run)
         facts = (Fact(FactKind.ABSENT, b"/absent"), Fact(FactKind.KIND, b"/usr", (0o40000,)))
-        plan, template = template_of(every["strict"], run)
-        entry = Entry(b"1\0/", 0, 0, 0, "0", "strict", facts, plan, template, ("a note",))
+        kept, template = template_of(every["strict"], run)
+        entry = Entry(b"1\0/", 0, 0, 0, "0", "strict", facts, kept, template, ("a note",))
         blobs[f"entry-{name}"] = encode_entry(entry)
     for name, blob in blobs.items():
         (directory / name).write_bytes(blob)

@@ -293,6 +293,6 @@ def test_every_example_of_the_page_does_what_it_says(
     """docs/api-pool-session.md runs, block by block."""
     for path in (EXAMPLES, PAGE):
         (work_dir / path.name).write_bytes(path.read_bytes())
-    argv = [user_python, "-I", EXAMPLES.name, PAGE.name]
+    argv: list[str | bytes | Path] = [user_python, "-I", EXAMPLES.name, PAGE.name]
     done = user.run(argv, cwd=work_dir, timeout=50.0)
     assert (done.returncode, done.stdout.decode(), done.stderr.decode()) == (0, "", "")

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from sandbox.errors import HostError
-from sandbox.plan.model import Filter
+from sandbox.plan.model import Filter, FilterFlag
 from sandbox.record import replace
 from sandbox.run.serving_plan import allows_requests, without_listener
 from support.plans import bare_plan
@@ -19,7 +19,7 @@ ALLOW, ERRNO, NOTIFY = 0x7FFF0000, 0x00050000, 0x7FC00000
 
 
 def _filter(*lines: tuple[int, int, int, int], flags: int = 0) -> Filter:
-    return Filter(b"".join(struct.pack("=HBBI", *line) for line in lines), flags)
+    return Filter(b"".join(struct.pack("=HBBI", *line) for line in lines), FilterFlag(flags))
 
 
 def _answering(value: int, flags: int = 0) -> Filter:
