@@ -20,7 +20,8 @@ from sandbox.run import api
 from sandbox.run.keywords import ask
 from sandbox.run.outcome import ended
 from sandbox.run.served import ServedSandbox, Streams, ask_command, finish
-from sandbox.run.serving import Request, ServingJob, ServingReady, check_usable, gone, shut
+from sandbox.run.serving import Request, ServingJob, ServingReady, shut
+from sandbox.run.serving_errors import check_usable, gone
 from sandbox.run.stdio import DEVNULL, PIPE
 from sandbox.run.supervise import Ending
 from sandbox.run.supervisor_client import receive_one
