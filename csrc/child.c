@@ -11,6 +11,7 @@
  * Everything here is async-signal-safe and allocates nothing: the caller may
  * have threads, and only the cloning one exists in the child.
  */
+#include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -241,6 +242,47 @@ void sbx_command_main(struct sbx_context *ctx)
 	_exit(127);	/* exec returned an error, and it was reported */
 }
 
+/*
+ * A sanitizer does not know of stacks of our own. A command that waits for a
+ * request or a barrier leaves pid 1 its own life meanwhile.
+ */
+#if defined(__SANITIZE_ADDRESS__)
+#define MAY_SHARE_MEMORY 0
+#else
+#define MAY_SHARE_MEMORY 1
+#endif
+#define COMMAND_STACK (128u << 10)
+
+static int command_entry(void *ctx)
+{
+	sbx_command_main(ctx);
+}
+
+/*
+ * Fork the command. It borrows pid 1's memory, which waits until the command
+ * has executed or ended: page tables that exec throws away are not copied.
+ * Nothing in there waits for pid 1, and the stages write what pid 1 reads no
+ * more. Without a namespace of its own init has to stay awake: tree.c.
+ * Return: the command's pid, or -errno.
+ */
+static int command_fork(struct sbx_context *ctx)
+{
+	static unsigned char stack[COMMAND_STACK] __attribute__((aligned(64)));
+	const uint32_t waits = SBX_INVOCATION_SERVE | SBX_INVOCATION_BARRIER;
+	int pid;
+
+	if (MAY_SHARE_MEMORY && !(ctx->run->flags & waits) &&
+	    ctx->core->namespaces & SBX_CLONE_NEWPID) {
+		pid = clone(command_entry, stack + sizeof(stack),
+			    CLONE_VM | CLONE_VFORK | SIGCHLD, ctx);
+		return pid < 0 ? -errno : pid;
+	}
+	pid = sys_fork();
+	if (pid == 0)
+		sbx_command_main(ctx);
+	return pid;
+}
+
 /**
  * sbx_child_main - run every stage
  * Context: the child of the clone, on a copy of the caller's memory.
@@ -263,12 +305,9 @@ void sbx_child_main(struct sbx_context *ctx)
 	if (ctx->run->flags & SBX_INVOCATION_SERVE &&
 	    !(ctx->run->flags & SBX_INVOCATION_ONCE))
 		sbx_serve_main(ctx);
-	pid = sys_fork();
+	pid = command_fork(ctx);
 	if (pid < 0)
 		sbx_child_report(ctx, SBX_STAGE_INIT, pid);
-	if (pid > 0) {
-		ctx->command_pid = pid;
-		sbx_init_main(ctx);
-	}
-	sbx_command_main(ctx);
+	ctx->command_pid = pid;
+	sbx_init_main(ctx);
 }

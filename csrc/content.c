@@ -85,7 +85,7 @@ int sbx_file_make(const struct sbx_operation *at)
 	if (err)
 		return sbx_mount_fail(at, SBX_PART_TARGET, err);
 	err = content_write(at, parent, name);
-	close(parent);
+	sbx_parent_close(at->ctx->new_root, parent);
 	switch (err) {
 	case -EEXIST:	/* bound from the caller's system: cover it */
 		return file_cover(at);
@@ -122,6 +122,6 @@ int sbx_symlink_make(const struct sbx_operation *at)
 		if (err == -EEXIST && link_is(parent, name, wanted))
 			err = 0;
 	}
-	close(parent);
+	sbx_parent_close(at->ctx->new_root, parent);
 	return err ? sbx_mount_fail(at, SBX_PART_CONTENT, err) : 0;
 }

@@ -199,6 +199,7 @@ int sbx_target_make(int root, const char *path, int is_directory,
 		    mode_t mode, int *fd);
 int sbx_parent_open(int root, const char *path, int *parent,
 		    const char **name);
+void sbx_parent_close(int root, int parent);
 
 /* mounts.c */
 int sbx_tmpfs_make(uint64_t size_bytes, uint32_t inodes, uint32_t mode_octal,

@@ -4,7 +4,8 @@
  *
  * Runs in the child as part of mounts.c. Both sides are attached in the base
  * while the overlay is created, because overlayfs looks its layers up by
- * path, and detached right after: the overlay holds private mounts of them.
+ * path. They go with the base, at the pivot: the overlay holds private mounts
+ * of them, and each umount(2) of its own would wait for a grace period.
  */
 #include <string.h>
 #include <sys/stat.h>
@@ -30,15 +31,38 @@ static int scratch_attach(int base, const char *name, int tree)
 	return err;
 }
 
-static void scratch_detach(int base, const char *path, const char *name)
+/*
+ * Names of the two sides in the base, one pair for each overlay, and paths
+ * from the root that the base is.
+ */
+struct scratch {
+	char lower[NAME_MAX];
+	char upper[NAME_MAX];
+	char upper_layer[NAME_MAX];
+	char work[NAME_MAX];
+};
+
+static void scratch_name(char out[NAME_MAX], const char *head, size_t index,
+			 const char *tail)
 {
-	/* never attached if an earlier step failed, and then the run ends */
-	sys_umount2(path, SBX_MNT_DETACH);
-	unlinkat(base, name, AT_REMOVEDIR);
+	size_t size = strlen(head);
+
+	memcpy(out, head, size);
+	size += sbx_format_u64(index, 10, out + size);
+	memcpy(out + size, tail, strlen(tail) + 1);
+}
+
+static void scratch_names(struct scratch *names, size_t index)
+{
+	scratch_name(names->lower, "/" BASE_LOWER, index, "");
+	scratch_name(names->upper, "/" BASE_UPPER, index, "");
+	scratch_name(names->upper_layer, "/" BASE_UPPER, index, "/upper");
+	scratch_name(names->work, "/" BASE_UPPER, index, "/work");
 }
 
 /* The upper side: a tmpfs of its own, or a directory made for this run. */
-static int overlay_upper_attach(const struct sbx_operation *at, mode_t mode)
+static int overlay_upper_attach(const struct sbx_operation *at,
+				const struct scratch *names, mode_t mode)
 {
 	struct sbx_context *ctx = at->ctx;
 	char path[PATH_MAX];
@@ -69,17 +93,18 @@ static int overlay_upper_attach(const struct sbx_operation *at, mode_t mode)
 		if (err)
 			return err;
 	}
-	err = scratch_attach(ctx->base, BASE_UPPER, tree);
+	err = scratch_attach(ctx->base, names->upper + 1, tree);
 	if (err)
 		return err;
 	/* the merged root shows the mode of the upper directory */
-	if (mkdirat(ctx->base, BASE_UPPER "/upper", mode) < 0 ||
-	    mkdirat(ctx->base, BASE_UPPER "/work", 0700) < 0)
+	if (mkdirat(ctx->base, names->upper_layer + 1, mode) < 0 ||
+	    mkdirat(ctx->base, names->work + 1, 0700) < 0)
 		return -errno;
 	return 0;
 }
 
-static int overlay_create(const struct sbx_operation *at, int *fd)
+static int overlay_create(const struct sbx_operation *at,
+			  const struct scratch *names, int *fd)
 {
 	int fs = sys_fsopen("overlay");
 	int err;
@@ -87,13 +112,13 @@ static int overlay_create(const struct sbx_operation *at, int *fd)
 	if (fs < 0)
 		return fs;
 	err = sys_fsconfig(fs, SBX_FSCONFIG_SET_STRING, "lowerdir",
-			   "/" BASE_LOWER);
+			   names->lower);
 	if (!err)
 		err = sys_fsconfig(fs, SBX_FSCONFIG_SET_STRING, "upperdir",
-				   "/" BASE_UPPER "/upper");
+				   names->upper_layer);
 	if (!err)
 		err = sys_fsconfig(fs, SBX_FSCONFIG_SET_STRING, "workdir",
-				   "/" BASE_UPPER "/work");
+				   names->work);
 	/* trusted.* attributes are beyond a user namespace; without user.* a
 	 * removed and remade directory is EIO */
 	if (!err)
@@ -113,7 +138,7 @@ static int overlay_create(const struct sbx_operation *at, int *fd)
  */
 int sbx_overlay_make(const struct sbx_operation *at, int *overlay)
 {
-	int base = at->ctx->base;
+	struct scratch names;
 	struct stat st;
 	int lower = -1;
 	int fd = -1;
@@ -129,14 +154,12 @@ int sbx_overlay_make(const struct sbx_operation *at, int *overlay)
 		close(lower);
 		return sbx_mount_fail(at, SBX_PART_SOURCE, err);
 	}
-	err = scratch_attach(base, BASE_LOWER, lower);
+	scratch_names(&names, at->index);
+	err = scratch_attach(at->ctx->base, names.lower + 1, lower);
 	if (!err)
-		err = overlay_upper_attach(at, st.st_mode & 0777);
+		err = overlay_upper_attach(at, &names, st.st_mode & 0777);
 	if (!err)
-		err = overlay_create(at, &fd);
-	/* the overlay keeps private mounts of both sides */
-	scratch_detach(base, "/" BASE_UPPER, BASE_UPPER);
-	scratch_detach(base, "/" BASE_LOWER, BASE_LOWER);
+		err = overlay_create(at, &names, &fd);
 	if (err)
 		return sbx_mount_fail(at, SBX_PART_CREATE, err);
 	*overlay = fd;

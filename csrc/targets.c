@@ -39,9 +39,22 @@ static int directory_open(int root, const char *path)
 			   RESOLVE_INSIDE);
 }
 
+/* The directory at @prefix, whose last part is @name in @dir; made if absent. */
+static int directory_make(int root, const char *prefix, int dir,
+			  const char *name)
+{
+	int fd = directory_open(root, prefix);
+
+	if (fd != -ENOENT)
+		return fd;
+	if (mkdirat(dir, name, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	return directory_open(root, prefix);
+}
+
 /**
  * sbx_parent_open - make and open the directories above @path
- * @parent: O_PATH descriptor of the last directory
+ * @parent: O_PATH descriptor of the last directory, for sbx_parent_close()
  * @name: the final component, inside @path
  * Context: child. Missing directories are made with mode 0755.
  * Return: 0 or -errno; -EINVAL for a path without a final component.
@@ -50,7 +63,7 @@ int sbx_parent_open(int root, const char *path, int *parent, const char **name)
 {
 	char prefix[PATH_MAX];
 	size_t size, at = 0;
-	int dir = -1;
+	int dir = root;
 
 	while (*path == '/')
 		path++;
@@ -61,27 +74,17 @@ int sbx_parent_open(int root, const char *path, int *parent, const char **name)
 		return size ? -ENAMETOOLONG : -EINVAL;
 	memcpy(prefix, path, size);
 	prefix[size] = '\0';
-	dir = directory_open(root, "");
 	for (;;) {
 		char *slash = strchr(prefix + at, '/');
 		int next;
 
-		if (dir < 0)
-			return dir;
 		if (!slash)
 			break;
 		*slash = '\0';
-		next = directory_open(root, prefix);
-		if (next == -ENOENT) {
-			if (mkdirat(dir, prefix + at, 0755) < 0 &&
-			    errno != EEXIST) {
-				next = -errno;
-				close(dir);
-				return next;
-			}
-			next = directory_open(root, prefix);
-		}
-		close(dir);
+		next = directory_make(root, prefix, dir, prefix + at);
+		sbx_parent_close(root, dir);
+		if (next < 0)
+			return next;
 		dir = next;
 		*slash = '/';
 		at = (size_t)(slash - prefix) + 1;
@@ -89,6 +92,16 @@ int sbx_parent_open(int root, const char *path, int *parent, const char **name)
 	*parent = dir;
 	*name = path + at;
 	return 0;
+}
+
+/**
+ * sbx_parent_close - give back what sbx_parent_open() gave
+ * Context: child. The root itself is nobody's to close.
+ */
+void sbx_parent_close(int root, int parent)
+{
+	if (parent != root)
+		close(parent);
 }
 
 /**
@@ -102,27 +115,17 @@ int sbx_target_make(int root, const char *path, int is_directory, mode_t mode,
 {
 	const char *name;
 	int parent;
-	int err = sbx_target_open(root, path, fd);
+	int err = sbx_parent_open(root, path, &parent, &name);
 
-	if (err != -ENOENT)
-		return err;
-	err = sbx_parent_open(root, path, &parent, &name);
+	if (err == -EINVAL)	/* the root itself */
+		return sbx_target_open(root, path, fd);
 	if (err < 0)
 		return err;
-	if (is_directory) {
-		if (mkdirat(parent, name, mode) < 0)
-			err = -errno;
-	} else {
-		int file = openat(parent, name,
-				  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW |
-					  O_CLOEXEC,
-				  mode);
-
-		if (file < 0)
-			err = -errno;
-		else
-			close(file);
-	}
-	close(parent);
-	return err < 0 ? err : sbx_target_open(root, path, fd);
+	if (is_directory)
+		err = mkdirat(parent, name, mode) < 0 ? -errno : 0;
+	else
+		err = mknodat(parent, name, S_IFREG | mode, 0) < 0 ? -errno : 0;
+	sbx_parent_close(root, parent);
+	/* what is there already says so, whatever else would forbid it */
+	return err < 0 && err != -EEXIST ? err : sbx_target_open(root, path, fd);
 }

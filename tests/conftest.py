@@ -41,7 +41,7 @@ hypothesis.settings.load_profile("suite")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the default of the `time_limit` marker."""
     parser.addini(
-        "default_time_limit_s", "seconds that each phase of a test may take", default="60"
+        "default_time_limit_s", "seconds that each phase of a test may take", default="120"
     )
 
 

@@ -68,7 +68,7 @@ def flip(path: Path) -> None:
 
 def other_version(path: Path) -> None:
     """Write what a later version might."""
-    path.write_bytes(path.read_bytes().replace(b"sandbox-filter 2", b"sandbox-filter 3"))
+    path.write_bytes(path.read_bytes().replace(b"sandbox-filter 3", b"sandbox-filter 4"))
 
 
 def writable(path: Path) -> None:
