@@ -262,8 +262,10 @@ static int command_entry(void *ctx)
  * Fork the command. It borrows pid 1's memory, which waits until the command
  * has executed or ended: page tables that exec throws away are not copied.
  * Nothing in there waits for pid 1, and the stages write what pid 1 reads no
- * more. Without a namespace of its own init has to stay awake: tree.c.
- * Return: the command's pid, or -errno.
+ * more. As pid 1 wakes only beside the running command, it gives up its
+ * capabilities before, for both. Where the command keeps some, and without a
+ * namespace of its own, where init has to stay awake (tree.c), it is a copy.
+ * Return: the command's pid, or -errno with the stage in ctx->error.
  */
 static int command_fork(struct sbx_context *ctx)
 {
@@ -271,8 +273,16 @@ static int command_fork(struct sbx_context *ctx)
 	const uint32_t waits = SBX_INVOCATION_SERVE | SBX_INVOCATION_BARRIER;
 	int pid;
 
+	ctx->error.stage = SBX_STAGE_INIT;
 	if (MAY_SHARE_MEMORY && !(ctx->run->flags & waits) &&
-	    ctx->core->namespaces & SBX_CLONE_NEWPID) {
+	    !ctx->core->caps && ctx->core->namespaces & SBX_CLONE_NEWPID) {
+		int err = sbx_stage_caps(ctx);
+
+		if (err) {
+			ctx->error.stage = SBX_STAGE_CAPS;
+			return err;
+		}
+		ctx->is_unprivileged = 1;
 		pid = clone(command_entry, stack + sizeof(stack),
 			    CLONE_VM | CLONE_VFORK | SIGCHLD, ctx);
 		return pid < 0 ? -errno : pid;
@@ -307,7 +317,7 @@ void sbx_child_main(struct sbx_context *ctx)
 		sbx_serve_main(ctx);
 	pid = command_fork(ctx);
 	if (pid < 0)
-		sbx_child_report(ctx, SBX_STAGE_INIT, pid);
+		sbx_child_report(ctx, (enum sbx_stage)ctx->error.stage, pid);
 	ctx->command_pid = pid;
 	sbx_init_main(ctx);
 }

@@ -199,7 +199,7 @@ int sbx_caps_keep_for_commands(const struct sbx_context *ctx)
  * ambient set for a command that is not root inside, or execve(2) would
  * drop them; root has them by its id and the bounding set, and an empty
  * inheritable set (CVE-2022-24769).
- * Context: command.
+ * Context: command; or pid 1 in its place, where the command keeps none.
  */
 int sbx_stage_caps(struct sbx_context *ctx)
 {
@@ -207,6 +207,8 @@ int sbx_stage_caps(struct sbx_context *ctx)
 	uint64_t inheritable = ctx->core->uid ? kept : 0;
 	int cap, err;
 
+	if (ctx->is_unprivileged)
+		return 0;
 	if (!(ctx->core->namespaces & SBX_CLONE_NEWUSER))
 		return sbx_caps_drop_own();
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)

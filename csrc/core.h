@@ -59,6 +59,7 @@ struct sbx_view {
  * @supervisor_pid: of the caller, as the child sees it without a pid namespace
  * @init_pid: of the process that forks the command
  * @is_domain_proved: kill(-1) of init reaches only its descendants: tree.c
+ * @is_unprivileged: pid 1 has no capability left, and the command none to drop
  * @command_pid: known to pid 1 after the fork
  * @command_status: as waitpid(2), once @is_command_done
  * @is_command_done: the command was reaped
@@ -92,6 +93,7 @@ struct sbx_context {
 	pid_t supervisor_pid;
 	pid_t init_pid;
 	int is_domain_proved;
+	int is_unprivileged;
 	pid_t command_pid;
 	int command_status;
 	int is_command_done;

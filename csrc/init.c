@@ -3,8 +3,8 @@
  * init.c - pid 1 of the sandbox; in a plan without namespaces an ordinary
  * process that does the same (tree.c).
  *
- * Runs in the child after it forked the command. On entry it has every
- * capability of its user namespace; the first thing it does is to lose them.
+ * Runs in the child after it forked the command. Where it still has the
+ * capabilities of its user namespace, the first thing it does is to lose them.
  * It reaps, forwards signals of the supervisor, reports how the command
  * ended, and ends itself, which ends every process of the namespace:
  * - when the command has ended (or, under WAIT_ALL, the last process), or
@@ -236,7 +236,8 @@ void sbx_init_main(struct sbx_context *ctx)
 	prctl(PR_SET_NAME, "sandbox-init", 0, 0, 0);
 	if (descriptors_reduce(ctx) < 0)
 		leave(ctx, 1);
-	if ((ctx->core->namespaces & SBX_CLONE_NEWUSER ?
+	if (!ctx->is_unprivileged &&
+	    (ctx->core->namespaces & SBX_CLONE_NEWUSER ?
 	     sbx_caps_drop_all() : sbx_caps_drop_own()) < 0)
 		leave(ctx, 1);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
