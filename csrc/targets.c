@@ -50,7 +50,8 @@ int sbx_parent_open(int root, const char *path, int *parent, const char **name)
 {
 	char prefix[PATH_MAX];
 	size_t size, at = 0;
-	int dir = -1;
+	char *last;
+	int dir;
 
 	while (*path == '/')
 		path++;
@@ -61,7 +62,21 @@ int sbx_parent_open(int root, const char *path, int *parent, const char **name)
 		return size ? -ENAMETOOLONG : -EINVAL;
 	memcpy(prefix, path, size);
 	prefix[size] = '\0';
-	dir = directory_open(root, "");
+	last = strrchr(prefix, '/');
+	if (last) {
+		/* most often another operation has made them */
+		*last = '\0';
+		dir = directory_open(root, prefix);
+		*last = '/';
+		if (dir >= 0) {
+			*parent = dir;
+			*name = path + (last - prefix) + 1;
+			return 0;
+		}
+	}
+	dir = fcntl(root, F_DUPFD_CLOEXEC, 0);
+	if (dir < 0)
+		return -errno;
 	for (;;) {
 		char *slash = strchr(prefix + at, '/');
 		int next;
@@ -109,20 +124,16 @@ int sbx_target_make(int root, const char *path, int is_directory, mode_t mode,
 	err = sbx_parent_open(root, path, &parent, &name);
 	if (err < 0)
 		return err;
-	if (is_directory) {
-		if (mkdirat(parent, name, mode) < 0)
-			err = -errno;
-	} else {
-		int file = openat(parent, name,
-				  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW |
-					  O_CLOEXEC,
-				  mode);
-
-		if (file < 0)
-			err = -errno;
-		else
-			close(file);
-	}
+	/* what was made here just now is opened without looking for it again */
+	if (!is_directory)
+		*fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL |
+			     O_NOFOLLOW | O_CLOEXEC, mode);
+	else if (mkdirat(parent, name, mode) < 0)
+		*fd = -1;
+	else
+		*fd = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW |
+			     O_CLOEXEC);
+	err = *fd < 0 ? -errno : 0;
 	close(parent);
-	return err < 0 ? err : sbx_target_open(root, path, fd);
+	return err;
 }
