@@ -263,6 +263,9 @@ void sbx_child_main(struct sbx_context *ctx)
 	if (ctx->run->flags & SBX_INVOCATION_SERVE &&
 	    !(ctx->run->flags & SBX_INVOCATION_ONCE))
 		sbx_serve_main(ctx);
+	err = sbx_caps_bound(ctx);
+	if (err)
+		sbx_child_report(ctx, SBX_STAGE_CAPS, err);
 	pid = sys_fork();
 	if (pid < 0)
 		sbx_child_report(ctx, SBX_STAGE_INIT, pid);

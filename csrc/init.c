@@ -237,7 +237,7 @@ void sbx_init_main(struct sbx_context *ctx)
 	if (descriptors_reduce(ctx) < 0)
 		leave(ctx, 1);
 	if ((ctx->core->namespaces & SBX_CLONE_NEWUSER ?
-	     sbx_caps_drop_all() : sbx_caps_drop_own()) < 0)
+	     sbx_caps_drop_all(ctx) : sbx_caps_drop_own()) < 0)
 		leave(ctx, 1);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		leave(ctx, 1);
