@@ -250,6 +250,9 @@ void sbx_child_main(struct sbx_context *ctx)
 	pid_t pid;
 	int err;
 
+	err = sbx_netns_enter(ctx);
+	if (err)
+		sbx_child_report(ctx, SBX_STAGE_CLONE, err);
 	signals_reset();
 	ctx->umask_octal = umask(0);
 	RUN_PART(ctx, first_part);

@@ -168,6 +168,8 @@ int sbx_stage_seccomp(struct sbx_context *ctx);
 int sbx_stage_exec(struct sbx_context *ctx);
 
 /* confine.c */
+uint64_t sbx_netns_late(const struct sbx_context *ctx);
+int sbx_netns_enter(const struct sbx_context *ctx);
 int sbx_caps_bound(struct sbx_context *ctx);
 int sbx_caps_drop_all(const struct sbx_context *ctx);
 int sbx_caps_drop_own(void);

@@ -125,7 +125,7 @@ int sbx_run_finalize(struct sbx_run *run)
 	if (err)
 		return err;
 	if (!run->placeholders.count && run->output_bytes == UINT64_MAX &&
-	    !sbx_run_has_groups(job))
+	    !sbx_run_has_groups(job) && !(job->flags & SBX_JOB_FACTS))
 		return 0;
 	run->final = sbx_final_copy(job->invocation, job->invocation_size);
 	if (!run->final)
@@ -135,6 +135,8 @@ int sbx_run_finalize(struct sbx_run *run)
 		err = sbx_run_groups_make(run);
 	if (err)
 		return err;
+	if (job->flags & SBX_JOB_FACTS)
+		sbx_final_hold(run->final);
 	if (run->output_bytes == UINT64_MAX)
 		return 0;
 	fds = sbx_final_fds(run->final, &count);
