@@ -1,6 +1,6 @@
 # One verb per target; `make` alone prints them. Continuous integration runs these and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev build dist install test test-unit test-integration test-security bench \
+.PHONY: help demo dev build wheel dist install test test-unit test-integration test-security bench \
         soak fuzz lint format typecheck analyze sanitize docs man check regen clean
 
 VENV   := .venv
@@ -26,6 +26,14 @@ build:  ## build a wheel into dist/
 	@mkdir -p dist
 	$(PYTHON) -m pip --disable-pip-version-check wheel --quiet --no-build-isolation --no-deps \
 	    --wheel-dir dist .
+
+wheel:  ## build a manylinux wheel with the launcher inside into dist/
+	@.ci/setup demo
+	@rm -rf build/lib* build/bdist* build/wheel && mkdir -p build/wheel dist
+	@SANDBOX_BUILD_STRICT=1 $(PYTHON) -m pip --disable-pip-version-check wheel --quiet \
+	    --no-build-isolation --no-deps --wheel-dir build/wheel .
+	@$(PYTHON) tests/tools/tag_wheel.py build/wheel/*.whl
+	@mv build/wheel/*.whl dist/
 
 dist: build  ## build a wheel and a source distribution into dist/
 	$(VENV)/bin/python -c 'from setuptools import build_meta; print(build_meta.build_sdist("dist"))'

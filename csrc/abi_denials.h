@@ -47,8 +47,8 @@ struct sbx_notify *sbx_notify_open(int listener, const void *plan,
 				   size_t plan_size, uint64_t started_us);
 
 /*
- * Answer what is pending, at most 64 calls, without blocking. Call it when
- * the listener polls readable or hung up.
+ * Answer what is pending, at most 64 calls, in at most a few milliseconds.
+ * Call it when the listener polls readable or hung up.
  * Return how many; -EPIPE: no process is left under the filter, poll no more.
  */
 int sbx_notify_serve(struct sbx_notify *notify);
@@ -62,15 +62,27 @@ void sbx_notify_close(struct sbx_notify *notify);		/* NULL: nothing */
 /*
  * The log of runs: one record for each run that ended, appended by one write.
  * A record is this head, text_size bytes of NUL-terminated strings (policy,
- * directory, then option_count words of options, then the command), and
- * denial_count struct sbx_denial; its size is a multiple of 8.
+ * directory, then option_count words of options, then the command) and zeros
+ * up to a multiple of 8, and denial_count struct sbx_denial.
  */
 #define SBX_LOG_MAGIC 0x4c584253
-#define SBX_LOG_RECORD_MAX 131072
+#define SBX_LOG_TEXT_MAX 16384		/* the command's last words may go, TEXT_CUT */
+#define SBX_LOG_DENIALS_MAX 64
 #define SBX_LOG_FILE_MAX 1048576	/* then it becomes the old one, FILE.1 */
 #define SBX_LOG_SIGNALED 0x1		/* value is a signal, else an exit code */
 #define SBX_LOG_TEXT_CUT 0x2		/* words were left out at the end */
 #define SBX_LOG_SETUP 0x4		/* nothing ran; value is the exit code */
+
+enum sbx_log_reason {			/* the result's reasons */
+	SBX_LOG_REASON_EXITED = 0,
+	SBX_LOG_REASON_SIGNALED = 1,
+	SBX_LOG_REASON_TIMEOUT = 2,
+	SBX_LOG_REASON_OOM = 3,
+	SBX_LOG_REASON_LIMIT = 4,
+	SBX_LOG_REASON_POLICY = 5,
+	SBX_LOG_REASON_CANCELLED = 6,
+	SBX_LOG_REASON_SETUP = 7,
+};
 
 struct sbx_log_record {
 	uint32_t magic;			/* SBX_LOG_MAGIC */
@@ -79,7 +91,7 @@ struct sbx_log_record {
 	uint64_t wall_us;
 	uint32_t flags;			/* SBX_LOG_* */
 	int32_t value;
-	uint32_t reason;		/* index of the result's reasons, see log.c */
+	uint32_t reason;		/* enum sbx_log_reason */
 	uint32_t denials_lost;
 	uint32_t denial_count;
 	uint32_t option_count;
@@ -89,8 +101,9 @@ struct sbx_log_record {
 };
 
 /*
- * Append a record to the private file `path` (made 0600, rotated). A log that
- * cannot be written is no reason to fail a run.
+ * Append a record to the private file `path` (made 0600, rotated); fills in
+ * magic and size. A log that cannot be written is no reason to fail a run.
  * Return 0, or a negative errno.
  */
-int sbx_log_append(const char *path, const void *record, size_t size);
+int sbx_log_append(const char *path, struct sbx_log_record *head,
+		   const char *text, const struct sbx_denial *denials);

@@ -69,6 +69,8 @@ enum sbx_fact_kind {
 	SBX_FACT_OWNER = 8,		/* stat: uid */
 	SBX_FACT_PROBE = 9,		/* enum sbx_probe [0] with [1] answers [2];
 					 * no path */
+	SBX_FACT_CGROUP_MOUNTS = 10,	/* a mountinfo's lines about control groups:
+					 * chained checksum, number */
 };
 
 enum sbx_probe {

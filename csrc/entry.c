@@ -32,7 +32,7 @@ static int core_check(const struct sbx_view *view, struct sbx_error *error)
 
 static int fact_check(const struct sbx_view *view, const struct sbx_fact *fact)
 {
-	if (fact->kind < SBX_FACT_ABSENT || fact->kind > SBX_FACT_PROBE)
+	if (fact->kind < SBX_FACT_ABSENT || fact->kind > SBX_FACT_CGROUP_MOUNTS)
 		return -EINVAL;
 	if (fact->kind == SBX_FACT_PROBE)
 		return fact->path || !fact->value[0] ||

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@
 #include "core.h"
 
 #define CONTENT_MAX 65536
+#define CGROUP_TYPE " - cgroup"
 #define NSEC 1000000000ull
 
 static uint64_t nanoseconds(const struct timespec *time)
@@ -88,6 +90,48 @@ static int has_content(const char *path, const uint64_t value[6])
 	       sbx_checksum(content, size, 0) == value[0];
 }
 
+/* Take the matching lines out of @size bytes; return how many bytes are left. */
+static size_t lines_take(char *text, size_t size, uint64_t found[2])
+{
+	char *end, *line = text;
+
+	while ((end = memchr(line, '\n', size)) != NULL) {
+		size_t length = (size_t)(end - line);
+
+		/* proc(5): spaces of a path are escaped, so this is the type */
+		if (memmem(line, length, CGROUP_TYPE, strlen(CGROUP_TYPE))) {
+			found[0] = sbx_checksum(line, length, found[0]);
+			found[1]++;
+		}
+		size -= length + 1;
+		line = end + 1;
+	}
+	memmove(text, line, size);
+	return size;
+}
+
+/* Other mounts come and go all day; those of control groups do not. */
+static int has_cgroup_mounts(const char *path, const uint64_t value[6])
+{
+	char text[CONTENT_MAX];
+	uint64_t found[2] = { 0, 0 };
+	size_t size = 0;
+	ssize_t count;
+	int fd;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return 0;
+	do {
+		count = read(fd, text + size, sizeof(text) - size);
+		if (count > 0)
+			size = lines_take(text, size + (size_t)count, found);
+	} while (count > 0 && size < sizeof(text));
+	close(fd);
+	return count == 0 && !size && found[0] == value[0] &&
+	       found[1] == value[1];
+}
+
 static int has_link(const char *path, const uint64_t value[6])
 {
 	char target[PATH_MAX];
@@ -157,6 +201,8 @@ static int holds(const struct sbx_fact *fact, const char *path)
 		       (fact->value[1] != 0);
 	case SBX_FACT_LINK:
 		return has_link(path, fact->value);
+	case SBX_FACT_CGROUP_MOUNTS:
+		return has_cgroup_mounts(path, fact->value);
 	case SBX_FACT_OWNER:
 		return is_owner(path, fact->value[0]);
 	case SBX_FACT_PROBE:

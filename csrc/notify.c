@@ -25,6 +25,7 @@
 #include "sys.h"
 
 #define ROUND_MAX 64
+#define NEXT_NS 50000		/* so a round takes a few milliseconds at most */
 #define NOTIF_DATA_BYTES 256	/* more than any kernel's struct seccomp_notif */
 
 #ifndef SECCOMP_RET_USER_NOTIF
@@ -234,6 +235,7 @@ static int one_serve(struct sbx_notify *notify)
 
 int sbx_notify_serve(struct sbx_notify *notify)
 {
+	struct timespec patience = { 0, 0 };
 	int served;
 
 	for (served = 0; served < ROUND_MAX; served++) {
@@ -241,8 +243,10 @@ int sbx_notify_serve(struct sbx_notify *notify)
 					  .events = POLLIN };
 		int err;
 
-		if (poll(&poll_fd, 1, 0) <= 0)
+		if (ppoll(&poll_fd, 1, &patience, NULL) <= 0)
 			break;
+		/* who was refused once is often refused again at once */
+		patience.tv_nsec = NEXT_NS;
 		if (!(poll_fd.revents & POLLIN))
 			return served ? served : -EPIPE;
 		err = one_serve(notify);

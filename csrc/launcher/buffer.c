@@ -55,10 +55,12 @@ void sbx_text_free(struct sbx_text *text)
  * sbx_say - write words to stderr, in one call
  * @words: ends with NULL
  *
- * Context: a message that does not fit is cut; one that nobody takes is lost.
+ * Context: a message that does not fit is cut; one that nobody takes is lost,
+ * without SIGPIPE: the exit code still says how the run ended.
  */
 void sbx_say(const char *const words[])
 {
+	void (*previous)(int) = signal(SIGPIPE, SIG_IGN);
 	char text[2 * PATH_MAX];
 	size_t used = 0;
 
@@ -71,4 +73,6 @@ void sbx_say(const char *const words[])
 		used += size;
 	}
 	(void)!sbx_write_all(2, text, used);
+	if (previous != SIG_ERR)
+		signal(SIGPIPE, previous);
 }

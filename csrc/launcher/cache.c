@@ -73,25 +73,33 @@ static int is_own_directory(const char *path)
 	       info.st_uid == geteuid() && !(info.st_mode & 022);
 }
 
-/* The directory of entries, as sandbox/host/paths.py finds it. */
-static int folder_find(struct sbx_text *path)
+/**
+ * sbx_own_folder - a directory of ours, as sandbox/host/paths.py finds it
+ * @variable: that names its base
+ * @below_home: the base without it
+ * @name: of the directory inside ours
+ * @path: the path, without a NUL; the caller frees it
+ *
+ * Return: 0 where it and the one above are private, or a negative errno.
+ */
+int sbx_own_folder(const char *variable, const char *below_home,
+		   const char *name, struct sbx_text *path)
 {
-	const char *base = getenv("XDG_CACHE_HOME");
-	const char *below = "";
+	const char *base = getenv(variable);
 
 	if (!base || base[0] != '/') {
 		base = getenv("HOME");
-		below = "/.cache";
 		if (!base || base[0] != '/')
 			return -ENOENT;	/* the user database is Python's */
+		sbx_text_string(path, base);
+		base = below_home;
 	}
 	sbx_text_string(path, base);
-	sbx_text_string(path, below);
 	sbx_text_add(path, "/sandbox", sizeof("/sandbox"));
 	if (path->failed || !is_own_directory(path->data))
 		return -EPERM;
 	path->size--;
-	sbx_text_add(path, "/plans", sizeof("/plans"));
+	sbx_text_add(path, name, strlen(name) + 1);
 	if (path->failed || !is_own_directory(path->data))
 		return -EPERM;
 	path->size--;
@@ -232,7 +240,7 @@ int sbx_entry_open(const struct sbx_text *key, struct sbx_entry *entry)
 	void *blob = NULL;
 	size_t size = 0;
 
-	if (folder_find(&path) == 0) {
+	if (sbx_own_folder("XDG_CACHE_HOME", "/.cache", "/plans", &path) == 0) {
 		sbx_entry_name(key, name);
 		sbx_text_add(&path, "/", 1);
 		sbx_text_add(&path, name, sizeof(name));

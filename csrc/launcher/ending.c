@@ -12,15 +12,6 @@
 
 #define SIGNAL_BASE 128
 
-enum reason {
-	EXITED,
-	SIGNALED,
-	TIMEOUT,
-	OOM,
-	LIMIT,
-	POLICY,
-};
-
 /* Limits that a run can reach, in the order in which results list them. */
 enum limit {
 	LIMIT_CPU = 0x1,
@@ -36,9 +27,12 @@ static const char *const limit_names[] = {
 	"cpu", "cpu_quota", "file_size", "memory", "output", "pids", "wall",
 };
 
-/* The signal that ended the command, 0: none. Without a report pid 1 was
- * killed, and with it everything. */
-static int signal_of(const struct sbx_ending *ending)
+/**
+ * sbx_ending_signal - the signal that ended the command, or 0
+ *
+ * Without a report pid 1 was killed, and with it everything.
+ */
+int sbx_ending_signal(const struct sbx_ending *ending)
 {
 	int status = ending->status.wait_status;
 
@@ -52,39 +46,42 @@ static int is_oom(const struct sbx_ending *ending)
 {
 	if (!(ending->hits & SBX_HIT_MEMORY))
 		return 0;
-	return signal_of(ending) == SIGKILL ||
+	return sbx_ending_signal(ending) == SIGKILL ||
 	       (WIFEXITED(ending->status.wait_status) &&
 		WEXITSTATUS(ending->status.wait_status) ==
 			SIGNAL_BASE + SIGKILL);
 }
 
-static enum reason reason_of(const struct sbx_ending *ending)
+/**
+ * sbx_ending_reason - why the run ended
+ */
+enum sbx_reason sbx_ending_reason(const struct sbx_ending *ending)
 {
 	switch (ending->cause) {
 	case SBX_CAUSE_TIMEOUT:
-		return TIMEOUT;
+		return SBX_REASON_TIMEOUT;
 	case SBX_CAUSE_MEMORY:
-		return OOM;
+		return SBX_REASON_OOM;
 	case SBX_CAUSE_CPU:
 	case SBX_CAUSE_OUTPUT:
-		return LIMIT;
+		return SBX_REASON_LIMIT;
 	default:
 		break;
 	}
 	if (is_oom(ending))
-		return OOM;
+		return SBX_REASON_OOM;
 	if (!(ending->flags & SBX_ENDING_STATUS_KNOWN))
-		return SIGNALED;
-	switch (signal_of(ending)) {
+		return SBX_REASON_SIGNALED;
+	switch (sbx_ending_signal(ending)) {
 	case 0:
-		return EXITED;
+		return SBX_REASON_EXITED;
 	case SIGSYS:
-		return POLICY;
+		return SBX_REASON_POLICY;
 	case SIGXCPU:
 	case SIGXFSZ:
-		return LIMIT;
+		return SBX_REASON_LIMIT;
 	default:
-		return SIGNALED;
+		return SBX_REASON_SIGNALED;
 	}
 }
 
@@ -102,9 +99,9 @@ static unsigned int limits_hit(const struct sbx_ending *ending)
 	if (ending->cause > 0 &&
 	    (size_t)ending->cause < sizeof(causes) / sizeof(causes[0]))
 		hit = causes[ending->cause];
-	if (signal_of(ending) == SIGXCPU)
+	if (sbx_ending_signal(ending) == SIGXCPU)
 		hit |= LIMIT_CPU;
-	if (signal_of(ending) == SIGXFSZ)
+	if (sbx_ending_signal(ending) == SIGXFSZ)
 		hit |= LIMIT_FILE_SIZE;
 	if (ending->hits & SBX_HIT_MEMORY)
 		hit |= LIMIT_MEMORY;
@@ -120,9 +117,9 @@ static unsigned int limits_hit(const struct sbx_ending *ending)
  */
 int sbx_ending_code(const struct sbx_ending *ending)
 {
-	int number = signal_of(ending);
+	int number = sbx_ending_signal(ending);
 
-	if (reason_of(ending) == TIMEOUT)
+	if (sbx_ending_reason(ending) == SBX_REASON_TIMEOUT)
 		return SBX_EXIT_TIMEOUT;
 	return number ? SIGNAL_BASE + number :
 			WEXITSTATUS(ending->status.wait_status);
@@ -134,23 +131,23 @@ int sbx_ending_code(const struct sbx_ending *ending)
 void sbx_ending_say(const struct sbx_ending *ending)
 {
 	static const char *const texts[] = {
-		[TIMEOUT] = "the command was ended: its time was up",
-		[OOM] = "the command was ended: it used too much memory",
-		[LIMIT] = "the command was ended by a limit",
-		[POLICY] = "the command was ended by the system-call filter "
+		[SBX_REASON_TIMEOUT] = "the command was ended: its time was up",
+		[SBX_REASON_OOM] = "the command was ended: it used too much memory",
+		[SBX_REASON_LIMIT] = "the command was ended by a limit",
+		[SBX_REASON_POLICY] = "the command was ended by the system-call filter "
 			   "(SIGSYS)",
 	};
 	const size_t names = sizeof(limit_names) / sizeof(limit_names[0]);
-	enum reason reason = reason_of(ending);
+	enum sbx_reason reason = sbx_ending_reason(ending);
 	unsigned int hit = limits_hit(ending);
 	const char *words[4 + 2 * sizeof(limit_names) / sizeof(limit_names[0])];
 	size_t used = 0, i;
 
-	if (reason == EXITED || reason == SIGNALED)
+	if (reason == SBX_REASON_EXITED || reason == SBX_REASON_SIGNALED)
 		return;
 	words[used++] = "sandbox: ";
 	words[used++] = texts[reason];
-	for (i = 0; i < names && reason != POLICY; i++) {
+	for (i = 0; i < names && reason != SBX_REASON_POLICY; i++) {
 		if (!(hit & 1u << i))
 			continue;
 		words[used] = used == 2 ? " (limit " : ", ";

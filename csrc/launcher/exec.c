@@ -7,9 +7,8 @@
  * does it instead, and words what is wrong. So no failure is explained here.
  */
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ending.h"
@@ -72,6 +71,31 @@ static int entry_find(char *words[], struct sbx_arguments *arguments,
 	return 0;
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* Refused calls are worded by Python, which knows the policy's lines. */
+static void ended_tell(const struct sbx_told *told)
+{
+	int is_quiet = told->arguments->is_quiet;
+	struct sbx_text record;
+
+	if (!is_quiet)
+		sbx_ending_say(told->ending);
+	sbx_record_make(told, &record);
+	sbx_record_log(&record);
+	if (!is_quiet && !record.failed && told->ending->denial_count &&
+	    (sbx_ending_code(told->ending) || isatty(2)))
+		sbx_python_tell("sandbox.cli.refused", record.data,
+				record.size);
+	sbx_text_free(&record);
+}
+
 /**
  * sbx_exec - run what follows `exec`
  * @words: ends with NULL
@@ -86,6 +110,11 @@ int sbx_exec(char *words[], int *has_spoken)
 	struct sbx_ending ending;
 	struct sbx_entry entry;
 	struct sbx_error error;
+	struct sbx_told told = {
+		.arguments = &arguments,
+		.entry = &entry,
+		.ending = &ending,
+	};
 	struct sbx_job job = {
 		.flags = SBX_JOB_KEEP_STDERR,
 		.channel = -1,
@@ -105,9 +134,10 @@ int sbx_exec(char *words[], int *has_spoken)
 	job.plan_size = entry.plan_size;
 	job.invocation = invocation.data;
 	job.invocation_size = invocation.size;
+	job.denials = &told.denials;
+	told.started_us = now_us();
 	if (sbx_supervise(&job, &ending, &error) < 0)
 		return SBX_HANDOVER;
-	if (!arguments.is_quiet)
-		sbx_ending_say(&ending);
+	ended_tell(&told);
 	return sbx_ending_code(&ending);
 }

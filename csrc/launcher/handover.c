@@ -15,6 +15,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "launcher.h"
@@ -22,11 +24,13 @@
 #define BESIDE "sandbox-python"
 #define HEAD_MAX 4096
 
-static int complain(const char *path, const char *problem, const char *detail)
+static char quiet[] = "--quiet";
+
+static int complain(const char *path, const char *problem)
 {
 	const char *const words[] = {
 		"sandbox: its Python side cannot be started: ", path, ": ",
-		problem, detail,
+		problem,
 		"\n  hint: install the package again, so that `" BESIDE
 		"` lies beside `sandbox`\n", NULL,
 	};
@@ -120,47 +124,102 @@ char *sbx_interpreter(char *head)
 	return strncmp(name, "py", 2) == 0 ? path : NULL;
 }
 
+/*
+ * The interpreter, or NULL with the path and the problem; all of it is static.
+ */
+static char *python_find(const char **place, const char **problem)
+{
+	static char path[PATH_MAX], head[HEAD_MAX];
+	char *interpreter;
+	int err;
+
+	*place = "/proc/self/exe";
+	err = beside_path(path);
+	if (!err) {
+		*place = path;
+		err = head_read(path, head);
+	}
+	if (err) {
+		*problem = strerror(-err);
+		return NULL;
+	}
+	interpreter = sbx_interpreter(head);
+	if (!interpreter)
+		*problem = "its first line names no Python";
+	return interpreter;
+}
+
+static void python_run(const char *interpreter, const char *module,
+		       char *const words[], size_t count)
+{
+	const char **made = calloc(count + 6, sizeof(*made));
+	size_t used = 0, i;
+
+	if (!made)
+		return;
+	made[used++] = interpreter;
+	made[used++] = "-I";
+	made[used++] = "-P";
+	made[used++] = "-m";
+	made[used++] = module;
+	for (i = 0; i < count; i++)
+		made[used++] = words[i];
+	execve(interpreter, (char *const *)made, environ);
+	free(made);
+}
+
 /**
  * sbx_handover - become `INTERPRETER -I -P -m sandbox ARGUMENTS`
- * @argv: of this process
+ * @argv: of this process; room for one more word after the first
  * @has_spoken: the notes were written; Python is asked not to repeat them
  *
  * Return: 125, and a message was written; does not return otherwise.
  */
-int sbx_handover(char *const argv[], int has_spoken)
+int sbx_handover(char *argv[], int has_spoken)
 {
-	static char path[PATH_MAX], head[HEAD_MAX];
-	static const char *const options[] = { "-I", "-P", "-m", "sandbox" };
-	const size_t extra = sizeof(options) / sizeof(options[0]);
-	char *interpreter;
-	const char **made;
-	size_t argc = 0, used = 0, i;
-	int err;
+	const char *place, *problem;
+	char *interpreter = python_find(&place, &problem);
+	char **words = argv[0] ? argv + 1 : argv;
+	size_t count = 0;
 
-	err = beside_path(path);
-	if (err)
-		return complain("/proc/self/exe", strerror(-err), "");
-	err = head_read(path, head);
-	if (err)
-		return complain(path, strerror(-err), "");
-	interpreter = sbx_interpreter(head);
 	if (!interpreter)
-		return complain(path, "its first line names no Python", "");
-	while (argv[argc])
-		argc++;
-	made = calloc(argc + extra + 3, sizeof(*made));
-	if (!made)
-		return complain(path, strerror(ENOMEM), "");
-	made[used++] = interpreter;
-	for (i = 0; i < extra; i++)
-		made[used++] = options[i];
-	for (i = 1; i < argc; i++) {
-		made[used++] = argv[i];
-		if (i == 1 && has_spoken)
-			made[used++] = "--quiet";
+		return complain(place, problem);
+	while (words[count])
+		count++;
+	if (has_spoken && count) {
+		/* COMMAND becomes COMMAND --quiet, in the place of argv[0] */
+		words--;
+		words[0] = words[1];
+		words[1] = quiet;
+		count++;
 	}
-	execve(interpreter, (char *const *)made, environ);
-	err = errno;
-	free(made);
-	return complain(interpreter, strerror(err), "");
+	python_run(interpreter, "sandbox", words, count);
+	return complain(interpreter, strerror(errno));
+}
+
+/**
+ * sbx_python_tell - have Python say in words what a record holds
+ * @module: reads the record from its standard input
+ *
+ * Context: after the run. Where there is no Python, nothing is said.
+ */
+void sbx_python_tell(const char *module, const void *record, size_t size)
+{
+	const char *place, *problem;
+	char *interpreter = python_find(&place, &problem);
+	int fd = memfd_create("sandbox-record", MFD_CLOEXEC);
+	pid_t pid;
+
+	if (!interpreter || fd < 0 || sbx_write_all(fd, record, size) < 0 ||
+	    lseek(fd, 0, SEEK_SET) < 0)
+		return;
+	pid = fork();
+	if (pid == 0) {
+		if (dup2(fd, 0) == 0)
+			python_run(interpreter, module, NULL, 0);
+		_exit(SBX_EXIT_SANDBOX);
+	}
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	close(fd);
 }

@@ -58,7 +58,8 @@ struct sbx_entry {
 };
 
 /* handover.c */
-int sbx_handover(char *const argv[], int has_spoken);
+int sbx_handover(char *argv[], int has_spoken);
+void sbx_python_tell(const char *module, const void *record, size_t size);
 char *sbx_interpreter(char *head);
 
 /* job.c: the supervisor of a Python program */
@@ -72,6 +73,8 @@ int sbx_arguments_read(char *words[], struct sbx_arguments *arguments);
 int sbx_is_quiet_word(const char *word);
 
 /* cache.c */
+int sbx_own_folder(const char *variable, const char *below_home,
+		   const char *name, struct sbx_text *path);
 int sbx_entry_key(const char *cwd, const struct sbx_arguments *arguments,
 		  struct sbx_text *key);
 void sbx_entry_name(const struct sbx_text *key, char name[SBX_NAME_SIZE]);

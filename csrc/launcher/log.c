@@ -3,10 +3,8 @@
  * log.c - the log of runs: append a record, and keep the file small.
  *
  * Runs in whoever ends a run, with the caller's own rights; several may at
- * once. A record is one write(2) at the end of the file, which the kernel
+ * once. A record is one writev(2) at the end of the file, which the kernel
  * keeps whole. At its limit the file becomes the old one and a new one begins.
- * The reasons are numbered as in the result's schema: exited, signaled,
- * timeout, oom, limit, policy, cancelled, setup.
  *
  * Must not: follow a link; write a file that is another user's or that others
  * may read.
@@ -18,6 +16,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "core.h"
@@ -57,35 +56,54 @@ static int rotate(int fd, const char *path, const struct stat *open_as)
 	return rename(path, old) < 0 ? -errno : 0;
 }
 
-int sbx_log_append(const char *path, const void *record, size_t size)
+/* The file to append to, rotated where it is full; or -errno. */
+static int log_ready(const char *path)
 {
 	struct stat st;
-	ssize_t done;
-	int fd;
+	int fd = log_open(path, &st);
+	int fresh;
 
-	if (size > SBX_LOG_RECORD_MAX || size % 8)
+	if (fd < 0 || st.st_size < SBX_LOG_FILE_MAX)
+		return fd;
+	/* where it cannot be taken away now, the next run tries */
+	fresh = rotate(fd, path, &st);
+	if (!fresh)
+		fresh = log_open(path, &st);
+	if (fresh < 0 && st.st_size < 2 * (off_t)SBX_LOG_FILE_MAX)
+		return fd;
+	close(fd);
+	return fresh;
+}
+
+int sbx_log_append(const char *path, struct sbx_log_record *head,
+		   const char *text, const struct sbx_denial *denials)
+{
+	static const char zeros[8];
+	size_t padding = (8 - head->text_size % 8) % 8;
+	struct iovec parts[] = {
+		{ head, sizeof(*head) },
+		{ (void *)text, head->text_size },
+		{ (void *)zeros, padding },
+		{ (void *)denials, head->denial_count * sizeof(*denials) },
+	};
+	size_t size = sizeof(*head) + head->text_size + padding +
+		      head->denial_count * sizeof(*denials);
+	ssize_t done;
+	int fd, err = 0;
+
+	if (head->text_size > SBX_LOG_TEXT_MAX ||
+	    head->denial_count > SBX_LOG_DENIALS_MAX)
 		return -EINVAL;
-	fd = log_open(path, &st);
+	head->magic = SBX_LOG_MAGIC;
+	head->size = (uint32_t)size;
+	fd = log_ready(path);
 	if (fd < 0)
 		return fd;
-	if (st.st_size >= SBX_LOG_FILE_MAX) {
-		/* where it cannot be taken away now, the next run tries */
-		int err = rotate(fd, path, &st);
-		int fresh = err ? err : log_open(path, &st);
-
-		if (fresh >= 0) {
-			close(fd);
-			fd = fresh;
-		} else if (st.st_size >= 2 * (off_t)SBX_LOG_FILE_MAX) {
-			close(fd);
-			return -EFBIG;
-		}
-	}
-	done = write(fd, record, size);
-	if (done >= 0 && (size_t)done != size)
-		done = -ENOSPC;	/* half a record: the reader passes over it */
-	else if (done < 0)
-		done = -errno;
+	done = writev(fd, parts, sizeof(parts) / sizeof(parts[0]));
+	if (done < 0)
+		err = -errno;
+	else if ((size_t)done != size)
+		err = -ENOSPC;	/* half a record: the reader passes over it */
 	close(fd);
-	return done < 0 ? (int)done : 0;
+	return err;
 }

@@ -23,40 +23,44 @@
 #define MODE 0444
 #define ROW_MAX (2 * PATH_MAX + 64)
 
-/* The directory of @path; no component of it may be a link. */
-static int parent_open(const char *path, const char **name)
+/* The same for kernels and containers without openat2(2): step by step. */
+static int directory_walk(char *path)
 {
-	char part[NAME_MAX + 1];
 	int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char *rest = path;
+	const char *part;
 
 	if (fd < 0)
 		return -errno;
-	for (;;) {
-		size_t size;
-		int next;
+	while ((part = strtok_r(NULL, "/", &rest))) {
+		int next = openat(fd, part, O_PATH | O_DIRECTORY | O_NOFOLLOW |
+					    O_CLOEXEC);
+		int err = -errno;
 
-		path += strspn(path, "/");
-		size = strcspn(path, "/");
-		if (!path[size])
-			break;
-		if (size > NAME_MAX) {
-			close(fd);
-			return -ENAMETOOLONG;
-		}
-		memcpy(part, path, size);
-		part[size] = '\0';
-		path += size;
-		next = openat(fd, part, O_PATH | O_DIRECTORY | O_NOFOLLOW |
-					O_CLOEXEC);
-		if (next < 0)
-			next = -errno;
 		close(fd);
 		if (next < 0)
-			return next;
+			return err;
 		fd = next;
 	}
-	*name = path;
 	return fd;
+}
+
+/* The directory of @path; no component of it may be a link. */
+static int parent_open(const char *path, const char **name)
+{
+	const char *slash = strrchr(path, '/');
+	size_t size = slash ? (size_t)(slash - path) : 0;
+	char directory[PATH_MAX];
+	int fd;
+
+	if (!slash || size >= sizeof(directory) - 1)
+		return -EINVAL;
+	memcpy(directory, path, size);
+	strcpy(directory + size, size ? "" : "/");
+	*name = slash + 1;
+	fd = sys_openat2(AT_FDCWD, directory, O_PATH | O_DIRECTORY,
+			 SBX_RESOLVE_NO_SYMLINKS);
+	return fd == -ENOSYS || fd == -EPERM ? directory_walk(directory) : fd;
 }
 
 /* Where it exists: another run's placeholder, or by now the real thing. It is
@@ -139,26 +143,85 @@ static const char *journal_name(DIR *list)
 	return NULL;
 }
 
-/* Whether a living run counts on it; where nobody can tell, it does. */
-static int is_held(int folder, const char *path)
+/* The text of a journal, in a list. */
+struct journal {
+	struct journal *next;
+	char *text;
+};
+
+static void journals_free(struct journal *first)
+{
+	while (first) {
+		struct journal *next = first->next;
+
+		free(first->text);
+		free(first);
+		first = next;
+	}
+}
+
+/* Takes @text over. */
+static int journal_add(struct journal **first, char *text)
+{
+	struct journal *journal = text ? malloc(sizeof(*journal)) : NULL;
+
+	if (!journal) {
+		free(text);
+		return -ENOMEM;
+	}
+	journal->next = *first;
+	journal->text = text;
+	*first = journal;
+	return 0;
+}
+
+static int journals_read(int folder, struct journal **living,
+			 struct journal **dead)
 {
 	DIR *list = folder_list(folder);
 	const char *name;
-	int held = !list;
+	int err = 0;
 
-	while (!held && (name = journal_name(list))) {
+	if (!list)
+		return -errno;
+	while (!err && (name = journal_name(list))) {
 		char *text = sbx_journal_read(folder, name);
 
-		held = !text || (sbx_journal_is_alive(text) &&
-				 names_path(text, path));
+		if (text && !sbx_journal_is_alive(text))
+			err = journal_add(dead, text);
+		else
+			err = journal_add(living, text);
+	}
+	closedir(list);
+	return err;
+}
+
+/* Remove the journals of runs that ended, whose placeholders are gone. */
+static void journals_remove(int folder)
+{
+	DIR *list = folder_list(folder);
+	const char *name;
+
+	while (list && (name = journal_name(list))) {
+		char *text = sbx_journal_read(folder, name);
+
+		if (text && !sbx_journal_is_alive(text))
+			unlinkat(folder, name, 0);
 		free(text);
 	}
 	if (list)
 		closedir(list);
-	return held;
 }
 
-static void journal_collect(int folder, const char *text)
+static int is_held(const struct journal *living, const char *path)
+{
+	for (; living; living = living->next)
+		if (names_path(living->text, path))
+			return 1;
+	return 0;
+}
+
+static void journal_drop(const struct journal *living, const char *text)
 {
 	struct sbx_journal_row row;
 	const char *at = strchr(text, '\n');
@@ -166,30 +229,36 @@ static void journal_collect(int folder, const char *text)
 	at = at ? at + 1 : NULL;
 	while (at && *at) {
 		at = sbx_journal_next(at, &row);
-		if (at && !is_held(folder, row.path))
+		if (at && !is_held(living, row.path))
 			give_back(row.path, row.dev, row.ino);
 	}
 }
 
-/* Give back what runs left that ended without doing so. */
-static int collect(int folder)
+/*
+ * Give back what runs left that ended without doing so, and what @mine made
+ * (or NULL), but for what a living run counts on. Where that cannot be told,
+ * everything stays.
+ */
+static int collect(int folder, const struct sbx_placeholders *mine)
 {
-	DIR *list = folder_list(folder);
-	const char *name;
+	struct journal *living = NULL, *dead = NULL;
+	int err = journals_read(folder, &living, &dead);
+	const struct journal *at;
+	size_t i;
 
-	if (!list)
-		return -errno;
-	while ((name = journal_name(list))) {
-		char *text = sbx_journal_read(folder, name);
+	for (at = dead; !err && at; at = at->next)
+		journal_drop(living, at->text);
+	if (!err && dead)
+		journals_remove(folder);
+	for (i = 0; !err && mine && i < mine->count; i++) {
+		const struct sbx_made *made = &mine->made[i];
 
-		if (text && !sbx_journal_is_alive(text)) {
-			unlinkat(folder, name, 0);
-			journal_collect(folder, text);
-		}
-		free(text);
+		if (made->is_there && !is_held(living, made->path))
+			give_back(made->path, made->dev, made->ino);
 	}
-	closedir(list);
-	return 0;
+	journals_free(living);
+	journals_free(dead);
+	return err;
 }
 
 static size_t row_format(char *out, const struct sbx_made *made)
@@ -279,7 +348,7 @@ int sbx_placeholders_open(struct sbx_placeholders *placeholders,
 	if (lock < 0)
 		return lock;
 	sbx_run_id_make(placeholders->run_id);
-	err = collect(placeholders->folder);
+	err = collect(placeholders->folder, NULL);
 	if (!err)
 		err = rows_write(placeholders, 0);
 	for (i = 0; !err && i < placeholders->count; i++)
@@ -297,22 +366,15 @@ int sbx_placeholders_open(struct sbx_placeholders *placeholders,
  */
 int sbx_placeholders_close(struct sbx_placeholders *placeholders)
 {
-	int lock = 0;
-	size_t i;
+	int err = 0;
 
 	if (placeholders->folder >= 0 && *placeholders->run_id) {
-		lock = sbx_journal_lock(placeholders->folder);
+		int lock = sbx_journal_lock(placeholders->folder);
+
+		err = lock;
 		if (lock >= 0) {
 			unlinkat(placeholders->folder, placeholders->run_id, 0);
-			for (i = 0; i < placeholders->count; i++) {
-				const struct sbx_made *made =
-					&placeholders->made[i];
-
-				if (made->is_there &&
-				    !is_held(placeholders->folder, made->path))
-					give_back(made->path, made->dev,
-						  made->ino);
-			}
+			err = collect(placeholders->folder, placeholders);
 			close(lock);
 		}
 	}
@@ -321,5 +383,5 @@ int sbx_placeholders_close(struct sbx_placeholders *placeholders)
 	free(placeholders->made);
 	placeholders->made = NULL;
 	placeholders->folder = -1;
-	return lock < 0 ? lock : 0;
+	return err < 0 ? err : 0;
 }

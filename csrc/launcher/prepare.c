@@ -3,7 +3,8 @@
  * prepare.c - a run before its child: what is asked for, and can it be done.
  *
  * Runs in the supervisor. Checks read and change nothing; then placeholders
- * and the relay are made, for sbx_supervise() to give back.
+ * and the relay are made, for sbx_supervise() to give back. Once the command
+ * has what it needs, our copies of it go.
  */
 #include <errno.h>
 #include <string.h>
@@ -141,4 +142,39 @@ int sbx_run_finalize(struct sbx_run *run)
 		return 0;
 	fds = sbx_final_fds(run->final, &count);
 	return sbx_relay_open(&run->relay, run->output_bytes, fds, count);
+}
+
+/**
+ * sbx_run_release - let go of the command's descriptors
+ *
+ * They are its own from now on, so that their other ends see it close them.
+ * Numbers 0-2 stay taken.
+ * Context: the command is executed.
+ */
+void sbx_run_release(struct sbx_run *run)
+{
+	struct sbx_view view;
+	struct sbx_error error;
+	const struct sbx_fd_map *fds;
+	size_t count, i;
+	int null;
+
+	if (sbx_view_open(&view, run->job->invocation,
+			  run->job->invocation_size, SBX_INVOCATION_MAGIC,
+			  SBX_INVOCATION_MAX, &error) < 0)
+		return;
+	fds = sbx_records(&view, SBX_SECTION_FDS, &count);
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (i = 0; i < count; i++) {
+		int fd = fds[i].source;
+
+		if (fd == 2 && run->job->flags & SBX_JOB_KEEP_STDERR)
+			continue;
+		if (fd > 2)
+			close(fd);
+		else if (fd >= 0 && null >= 0)
+			dup2(null, fd);
+	}
+	if (null > 2)
+		close(null);
 }

@@ -153,36 +153,6 @@ static void channel_read(struct sbx_run *run)
 	}
 }
 
-/* The command runs: its descriptors are its own from now on, so that their
- * other ends see it close them. Numbers 0-2 stay taken. */
-static void descriptors_release(struct sbx_run *run)
-{
-	struct sbx_view view;
-	struct sbx_error error;
-	const struct sbx_fd_map *fds;
-	size_t count, i;
-	int null;
-
-	if (sbx_view_open(&view, run->job->invocation,
-			  run->job->invocation_size, SBX_INVOCATION_MAGIC,
-			  SBX_INVOCATION_MAX, &error) < 0)
-		return;
-	fds = sbx_records(&view, SBX_SECTION_FDS, &count);
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	for (i = 0; i < count; i++) {
-		int fd = fds[i].source;
-
-		if (fd == 2 && run->job->flags & SBX_JOB_KEEP_STDERR)
-			continue;
-		if (fd > 2)
-			close(fd);
-		else if (fd >= 0 && null >= 0)
-			dup2(null, fd);
-	}
-	if (null > 2)
-		close(null);
-}
-
 /*
  * How set-up went: a record, or end of file once the command is executed.
  * Return: 0, or the negative errno of a failed start.
@@ -204,7 +174,7 @@ static int start_read(struct sbx_run *run)
 		return sbx_run_refuse(run, -EPIPE);
 	run->is_started = 1;
 	sbx_denials_start(run);
-	descriptors_release(run);
+	sbx_run_release(run);
 	if (run->channel >= 0)
 		sbx_channel_send(run->channel, SBX_MESSAGE_STARTED,
 				 run->child.pid, NULL, 0);

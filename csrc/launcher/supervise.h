@@ -230,6 +230,7 @@ enum sbx_cause sbx_run_look(struct sbx_run *run);
 /* prepare.c */
 int sbx_run_check(struct sbx_run *run);
 int sbx_run_finalize(struct sbx_run *run);
+void sbx_run_release(struct sbx_run *run);
 int sbx_run_refuse(struct sbx_run *run, int err);
 
 #endif

@@ -37,6 +37,7 @@ COMMANDS = (
     Command(
         "policy", "policy", "See", "what a policy allows, line by line; compare, import, export"
     ),
+    Command("log", "log", "See", "recent runs, and the calls that were refused to them"),
     Command("doctor", "doctor", "See", "try each set-up step here: what works, what to do"),
     Command("cache", "cache", "More", "what is kept between runs; clear it"),
     Command("completion", "completion", "More", "a completion script for bash, zsh or fish"),

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sandbox.cli.options import Parsed
-    from sandbox.policy.judge import Court, Judgement
+    from sandbox.policy.denial import Explainer
+    from sandbox.policy.judge import Call, Court, Judgement
     from sandbox.policy.model import Policy
 
 _QUESTIONS = ("path", "host", "syscall")
@@ -139,17 +140,19 @@ def _host(parsed: Parsed, policy: Policy, question: str) -> int:
 
 
 def _syscall(parsed: Parsed, policy: Policy, question: str) -> int:
+    from sandbox.policy.denial import Explainer
     from sandbox.policy.judge import judge, open_court, parse_call
 
     court = open_court(policy, arch_of(parsed))
     call = parse_call(question, court.arch)
     judgement = judge(court, call)
+    fix = _fix(Explainer(policy, court.arch), call, judgement)
     clauses = _clauses(court, call.name)
     if parsed.has("json"):
-        data = {**_call_data(question, judgement), "tree": found_in_tree(parsed)}
+        data = {**_call_data(question, judgement, fix), "tree": found_in_tree(parsed)}
         show_json({**data, "conditions": clauses})
     else:
-        show(_call_text(question, judgement))
+        show(_call_text(question, judgement, fix))
         for row in clauses:
             show(f"  if {row['rule']}: {row['action']}   {escape(row['when'])}\n")
     return 0 if judgement.action.kind == "allow" else EXIT_NO
@@ -172,19 +175,30 @@ def _clauses(court: Court, name: str) -> list[dict[str, str]]:
     ]
 
 
-def _call_data(text: str, judgement: Judgement) -> dict[str, Any]:
+def _fix(explainer: Explainer, call: Call, judgement: Judgement) -> tuple[str, str]:
+    """Return what would let a refused call pass, and why it is refused; empty where it passes."""
+    if judgement.action.kind == "allow":
+        return "", judgement.why
+    found = explainer.explain(call.number, call.arguments, judgement.action.errno)
+    return found.fix or "none", found.why
+
+
+def _call_data(text: str, judgement: Judgement, fix: tuple[str, str]) -> dict[str, Any]:
     return {
         "call": text,
         "verdict": str(judgement.action),
         "key": judgement.key,
         "origin": judgement.origin,
-        "why": judgement.why,
+        "why": fix[1],
+        "fix": None if fix[0] in ("", "none") else fix[0],
         "instructions": judgement.cost,
     }
 
 
-def _call_text(text: str, judgement: Judgement) -> str:
-    why = f"\n  why       {escape(' '.join(judgement.why.split()))}" if judgement.why else ""
+def _call_text(text: str, judgement: Judgement, fix: tuple[str, str]) -> str:
+    why = f"\n  why       {escape(' '.join(fix[1].split()))}" if fix[1] else ""
+    if fix[0]:
+        why += f"\n  fix       {escape(fix[0])}"
     return (
         f"{escape(text)}: {judgement.action}\n"
         f"  rule      {escape(judgement.key)}   {escape(judgement.origin)}{why}\n"
@@ -194,16 +208,22 @@ def _call_text(text: str, judgement: Judgement) -> str:
 
 def run_simulate(parsed: Parsed) -> int:
     """Print what the compiled filter answers to each call; 1 if one of them is refused."""
+    from sandbox.policy.denial import Explainer
     from sandbox.policy.judge import judge, open_court, parse_call
 
     name, *texts = parsed.rest
     note_tree(parsed)
     policy = load(name, parsed)
     court = open_court(policy, arch_of(parsed))
-    found = [(text, judge(court, parse_call(text, court.arch))) for text in texts]
+    explainer = Explainer(policy, court.arch)
+    found = []
+    for text in texts:
+        call = parse_call(text, court.arch)
+        judgement = judge(court, call)
+        found.append((text, judgement, _fix(explainer, call, judgement)))
     if parsed.has("json"):
         head = {"arch": court.arch, "tree": found_in_tree(parsed)}
         show_json({**head, "calls": [_call_data(*one) for one in found]})
     else:
         show("".join(_call_text(*one) for one in found))
-    return 0 if all(one.action.kind == "allow" for _, one in found) else EXIT_NO
+    return 0 if all(one.action.kind == "allow" for _, one, _ in found) else EXIT_NO

@@ -92,9 +92,8 @@ def _unescape(text: str) -> str:
 def read_mounts(mountinfo: str) -> list[Mount]:
     """Return every mounted hierarchy (proc(5), mountinfo)."""
     found = []
-    for line in _lines(mountinfo):
-        if " - cgroup" not in line:
-            continue
+    for raw in observe.cgroup_mounts(mountinfo):
+        line = raw.decode("utf-8", "surrogateescape")
         left, _, right = line.partition(" - ")
         fields, kinds = left.split(" "), right.split(" ")
         if len(fields) < 5 or len(kinds) < 3 or kinds[0] not in ("cgroup", "cgroup2"):

@@ -341,6 +341,25 @@ def read_kernel_file(path: str) -> bytes | None:
     return content
 
 
+def cgroup_mounts(path: str) -> list[bytes]:
+    """Return the lines of a mountinfo (proc(5)) that are about control groups; none without it."""
+    facts = current()
+    name = os.fsencode(path)
+    try:
+        with open(path, "rb") as file:
+            lines = [line.rstrip(b"\n") for line in file if b" - cgroup" in line]
+    except OSError as error:
+        if facts is not None and _kind(name, facts) >= 0:
+            _unreadable(path, error)
+        return []
+    if facts is not None:
+        chained = 0
+        for line in lines:
+            chained = checksum(line, chained)
+        facts.add(FactKind.CGROUP_MOUNTS, name, (chained, len(lines)))
+    return lines
+
+
 def probed(probe: Probe, answer: int, argument: int = 0) -> int:
     """Remember what the kernel answered to a question that is about no path; return it."""
     facts = current()

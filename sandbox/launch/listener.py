@@ -73,7 +73,7 @@ class Listener:
         self.close()
 
     def serve(self) -> None:
-        """Answer what is pending, a bounded number of calls; never blocks."""
+        """Answer what is pending, a bounded number of calls, in a few milliseconds at most."""
         if self._notify is not None and lib.sbx_notify_serve(self._notify) < 0:
             self.fd = -1  # open until the end, but there is nothing to poll any more
 

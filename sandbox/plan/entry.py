@@ -54,6 +54,7 @@ class FactKind(IntEnum):
     LINK = 7
     OWNER = 8
     PROBE = 9
+    CGROUP_MOUNTS = 10
 
 
 class Probe(IntEnum):

@@ -292,7 +292,7 @@ class Plan:
     "tier", "effective": {protection: {"wanted", "got", "by", "note"}}, "limits": {name:
     {"requested", "enforced_by", "scope"}}, "overrides": [{"key", "value", "was", "origin"}],
     "calls": {"allowed", "known"}, "network": mode, "notes": [text]}. `rules` (JSON): {rule id:
-    {"key", "origin", "fix"}}.
+    {"key", "origin", "fix", "why", "calls" (names, where it has some)}}.
     """
 
     flags: PlanFlag

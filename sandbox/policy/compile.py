@@ -17,8 +17,9 @@ from sandbox.plan.model import (
 )
 from sandbox.policy import audit, landlock
 from sandbox.policy.limits import compile_limits, group_needs
-from sandbox.policy.model import COMMAND_LINE, OFF, REQUIRE
+from sandbox.policy.model import OFF, REQUIRE
 from sandbox.policy.notes import CONFINED, FULL, REDUCED, Effective, dump_json
+from sandbox.policy.rule_table import rule_table
 from sandbox.policy.shape import command_ids, kept_capabilities, root_and_view, securebits
 from sandbox.record import record, to_data
 
@@ -109,7 +110,7 @@ def compile_plan(policy: Policy, host: Host) -> Plan:
         protect=view.protect,
         supervise=bounds.supervise,
         notes=_notes(policy, host, effective, view, bounds, compiled),
-        rules=_rules(policy),
+        rules=rule_table(policy, compiled),
     )
 
 
@@ -371,19 +372,3 @@ def _removals(policy: Policy) -> list[str]:
         f"{item.key}[{item.member}] is removed ({item.origin}): {item.reason}"
         for item in policy.removed
     ]
-
-
-def _rules(policy: Policy) -> bytes:
-    """Return the table that explains a refusal: rule id → key, place, and what would lift it."""
-    table = {}
-    for rule in policy.syscalls.rules:
-        key = f"syscalls.rules.{rule.name}"
-        table[key] = {"key": key, "origin": rule.origin, "fix": None, "why": rule.why}
-    for name in ("denied", "unknown", "foreign_abi", "socket_families"):
-        key = f"syscalls.{name}"
-        table[key] = {"key": key, "origin": policy.origin(key), "fix": None, "why": ""}
-    for hidden in policy.filesystem.hide:
-        key = f"filesystem.hide[{hidden.path.text()}]"
-        fix = None if hidden.origin == COMMAND_LINE else f"remove it at {hidden.origin}"
-        table[key] = {"key": key, "origin": hidden.origin, "fix": fix, "why": ""}
-    return dump_json(table)

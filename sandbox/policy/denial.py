@@ -15,6 +15,7 @@ from sandbox.policy.call_sets import effective_rules, expand, load_sets
 from sandbox.policy.compose import Flag, apply_flags
 from sandbox.policy.condition_names import SOCKET_FAMILIES
 from sandbox.policy.judge import Call, Court, reason
+from sandbox.policy.refusals import GONE, GONE_WHY, HOST_ONLY, HOST_WHY
 from sandbox.policy.syscall_model import ALLOW, Action, SyscallRule
 from sandbox.policy.syscalls import resolve_calls
 from sandbox.policy.verdicts import FAMILIES_RULE
@@ -29,17 +30,6 @@ if TYPE_CHECKING:
 _STEPS_MAX = 16  # more rules than any call has
 _U32 = 0xFFFFFFFF
 _INTERNET = ("inet", "inet6")
-# The kernel asks for a capability over the host itself, which no command in a sandbox holds.
-_HOST_ONLY = (
-    *("@module", "@raw-io", "@swap", "acct", "clock_settime", "kexec_file_load", "kexec_load"),
-    *("settimeofday", "vhangup"),
-)
-# No kernel since 2.6 has had a body for them.
-_GONE = (
-    *("_sysctl", "afs_syscall", "create_module", "epoll_ctl_old", "epoll_wait_old"),
-    *("get_kernel_syms", "getpmsg", "nfsservctl", "putpmsg", "query_module", "security"),
-    *("tuxcall", "vserver"),
-)
 # The kernel asks for a capability over the namespace that the call acts on.
 _CAPABLE = ("@mount", "reboot", "setdomainname", "sethostname")
 
@@ -166,10 +156,10 @@ class Explainer:
         return self._known[alike]
 
     def _search(self, call: Call) -> Lift | str:
-        if self._is_one_of(call.name, _HOST_ONLY):
-            return "the kernel asks for a capability over the host, which no command here has"
-        if call.name in _GONE:
-            return "the kernel itself has no such call any more"
+        if self._is_one_of(call.name, HOST_ONLY):
+            return HOST_WHY
+        if call.name in GONE:
+            return GONE_WHY
         policy, lift = self._policy, Lift()
         for _ in range(_STEPS_MAX):
             verdict = resolve_calls(policy.syscalls, self._arch)[call.name]

@@ -15,9 +15,10 @@ import stat
 from sandbox.errors import StateError
 from sandbox.host import observe, paths
 from sandbox.policy.find import is_source_tree, shipped_dir
+from sandbox.policy.refusal_model import Refusal, from_line, to_line
 from sandbox.policy.syscall_model import SyscallPolicy
 
-_MAGIC = b"sandbox-filter 2\n"
+_MAGIC = b"sandbox-filter 3\n"
 _DIGEST_BYTES = 32
 _SIZE_MAX_BYTES = 1 << 17
 _KEPT_MAX = 64  # files beyond that are leftovers of older policies and versions
@@ -41,6 +42,8 @@ _COMPILER = (
     "conditions.py",
     "filter_check.py",
     "filter_program.py",
+    "refusal_model.py",
+    "refusals.py",
     "seccomp_library.py",
     "simulate.py",
     "syscall_model.py",
@@ -49,7 +52,8 @@ _COMPILER = (
 )
 
 _Numbers = tuple[int, int, int]  # known, proof_nr, proof_errno
-_Kept = tuple[bytes, frozenset[str], int, int, int]  # code, allowed, then _Numbers
+# code, allowed, then _Numbers, then the lines that refuse
+_Kept = tuple[bytes, frozenset[str], int, int, int, tuple[Refusal, ...]]
 
 
 def key_of(policy: SyscallPolicy, arch: str) -> str:
@@ -106,7 +110,7 @@ def _package_version() -> str:
 
 
 def load(key: str) -> _Kept | None:
-    """Return the kept filter: code, allowed calls, known, proof_nr, proof_errno; None if none."""
+    """Return the kept filter, in the order of CompiledFilter without its `arch`; None if none."""
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         fd = os.open(os.path.join(_directory(), key), flags)
@@ -125,9 +129,15 @@ def load(key: str) -> _Kept | None:
     return _decode(key, content)
 
 
-def store(key: str, code: bytes, allowed: frozenset[str], numbers: _Numbers) -> None:
+def store(
+    key: str,
+    code: bytes,
+    allowed: frozenset[str],
+    numbers: _Numbers,
+    refusals: tuple[Refusal, ...] = (),
+) -> None:
     """Keep a filter under `key`; where that is impossible, do nothing."""
-    content = _encode(key, code, allowed, numbers)
+    content = _encode(key, code, allowed, numbers, refusals)
     try:
         directory = _directory()
         temporary = os.path.join(directory, f"{key}.{os.getpid()}.{os.urandom(4).hex()}")
@@ -155,10 +165,16 @@ def _collect(directory: str) -> None:
         os.unlink(entry.path)
 
 
-def _encode(key: str, code: bytes, allowed: frozenset[str], numbers: _Numbers) -> bytes:
+def _encode(
+    key: str,
+    code: bytes,
+    allowed: frozenset[str],
+    numbers: _Numbers,
+    refusals: tuple[Refusal, ...],
+) -> bytes:
     names = " ".join(sorted(allowed))
-    head = f"{key}\n{names}\n{' '.join(map(str, numbers))}\n".encode()
-    body = head + code
+    lines = (key, names, " ".join(map(str, numbers)), to_line(refusals), "")
+    body = "\n".join(lines).encode("utf-8", "surrogateescape") + code
     return _MAGIC + hashlib.sha256(body).digest() + body
 
 
@@ -168,8 +184,9 @@ def _decode(key: str, content: bytes) -> _Kept | None:
     digest = content[len(_MAGIC) : start]
     if not content.startswith(_MAGIC) or hashlib.sha256(body).digest() != digest:
         return None
-    named, names, numbers, code = body.split(b"\n", 3)
+    named, names, numbers, refusals, code = body.split(b"\n", 4)
     if named != key.encode():
         return None
     known, proof_nr, proof_errno = map(int, numbers.split())
-    return code, frozenset(names.decode().split()), known, proof_nr, proof_errno
+    told = from_line(refusals.decode("utf-8", "surrogateescape"))
+    return code, frozenset(names.decode().split()), known, proof_nr, proof_errno, told

@@ -17,6 +17,7 @@ from sandbox.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sandbox.policy.refusal_model import Refusal
     from sandbox.policy.verdicts import Verdict
 
 _NEEDED = ("execve", "write", "exit_group")  # without them nothing starts, speaks or ends
@@ -26,7 +27,23 @@ _PROOF_ARGUMENTS = (0xFFFFFFFFFFFFFFFF, 0, 0, 0, 0, 0)  # as csrc/seccomp.c make
 
 # Refusals of these leave no record: the command makes them between the filter and its program, when
 # nobody answers yet; the proof of the filter is one of them (csrc/seccomp.c, child.c, listener.c).
-PLAIN = frozenset(["read", "write", "close", "execve", "execveat", "exit", "exit_group", "newfstatat", "stat", "statx"])
+PLAIN = frozenset(
+    (
+        "read",
+        "write",
+        "close",
+        "execve",
+        "execveat",
+        "exit",
+        "exit_group",
+        "newfstatat",
+        "stat",
+        "statx",
+    )
+)
+
+# Nor of these: advice, and quicker ways that programs try on the chance; none fails without them.
+HINTS = frozenset(("copy_file_range", "fadvise64", "get_mempolicy", "readahead"))
 
 # Calls that prove a filter to be loaded: with these arguments the kernel changes nothing and
 # answers one of these errnos, whatever the caller may do.
@@ -44,9 +61,11 @@ class CompiledFilter:
     """A seccomp program for one architecture.
 
     Shape: `recorded` is the program whose refusals are put to the supervisor, with the errno beside
-           the action; `code` gives the same answers by itself; `allowed` has the calls that some arguments pass; `known` is the size of the call table;
-           `proof_nr` is a harmless call (made with -1, then zeros) that this filter answers with
-           `proof_errno` and the kernel never would; -1 and 0 where there is none.
+           the action; `code` gives the same answers by itself; `allowed` has the calls that some
+           arguments pass; `known` is the size of the call table; `proof_nr` is a harmless call
+           (made with -1, then zeros) that this filter answers with `proof_errno` and the kernel
+           never would; -1 and 0 where there is none; `refusals` are the lines of the policy that
+           refuse calls.
     """
 
     arch: str
@@ -55,6 +74,7 @@ class CompiledFilter:
     known: int
     proof_nr: int
     proof_errno: int
+    refusals: tuple[Refusal, ...] = ()
 
     @property
     def code(self) -> bytes:
@@ -88,6 +108,7 @@ def compile_filter(policy: SyscallPolicy, arch: str) -> CompiledFilter:
         compiled.recorded,
         compiled.allowed,
         (compiled.known, compiled.proof_nr, compiled.proof_errno),
+        compiled.refusals,
     )
     return compiled
 
@@ -103,7 +124,8 @@ def compile_uncached(policy: SyscallPolicy, arch: str) -> CompiledFilter:
             code="policy.filter",
             arch=arch,
         )
-    from sandbox.policy import filter_check, filter_program
+    from sandbox.policy import call_sets, filter_check, filter_program
+    from sandbox.policy.refusals import refusals
 
     verdicts = resolve_calls(policy, arch)
     for name in _NEEDED:
@@ -115,7 +137,7 @@ def compile_uncached(policy: SyscallPolicy, arch: str) -> CompiledFilter:
                 call=name,
             )
     proof, proof_errno = _proof(verdicts)
-    plain = PLAIN | {proof}
+    plain = PLAIN | HINTS | {proof}
     recorded = filter_program.compile_program(policy, arch, verdicts, plain)
     filter_check.check(plain_answers(recorded), policy, arch, verdicts)
     filter_check.check_recorded(recorded, arch, plain)
@@ -126,6 +148,7 @@ def compile_uncached(policy: SyscallPolicy, arch: str) -> CompiledFilter:
         known=len(verdicts),
         proof_nr=calltable.call_numbers(arch)[proof] if proof else -1,
         proof_errno=proof_errno,
+        refusals=refusals(policy, verdicts, call_sets.load_sets()),
     )
 
 

@@ -18,6 +18,7 @@ from sandbox.run.request import Prepared, Request
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from sandbox.errors import SandboxError
@@ -43,11 +44,9 @@ def prepare(request: Request) -> Prepared:
     from sandbox.run.environment import command_parts
 
     cwd = os.fsdecode(request.cwd) or os.getcwd()
+    tree = cwd if request.has_tree else None
     composed = load_policy(
-        request.policy,
-        *request.more_policies,
-        tighten=request.tighten,
-        tree=cwd if request.has_tree else None,
+        request.policy, *request.more_policies, tighten=request.tighten, tree=tree
     )
     policy = apply_flags(composed, request.flags, cwd)
     host = detect(need=needed_features(policy))
@@ -178,7 +177,6 @@ def _run(
     if relay is not None:
         invocation = replace(invocation, fds=relay.fds)
     terminal: Terminal | None = None
-    listener: Listener | None = None
     started_s = time.monotonic()
     try:
         terminal = _open_terminal(invocation, terminals, relay, forwarding)
@@ -193,16 +191,14 @@ def _run(
             emit("run.started", **known, policy=prepared.policy.name)
             if terminal is not None:
                 terminal.start(child)
-            listener = _open_listener(child, plan, started_s)
-            ending = Supervisor(child, plan, relay, group, terminal, listener).run(started_s)
+            with _open_listener(child, plan, started_s) as listener:
+                ending = Supervisor(child, plan, relay, group, terminal, listener).run(started_s)
         if relay is not None:
             # a reader that stalls holds up the end only of a run that ended by itself
             relay.drain(2.0 if ending.cause else None)
     except SetupError as error:
         return _failed(prepared, error, known, emit)
     finally:
-        if listener is not None:
-            listener.close()
         if terminal is not None:
             terminal.__exit__(None, None, None)
         if relay is not None:
@@ -260,9 +256,13 @@ def _log(
     append(prepared.request, prepared.policy.name, result, denials, started_s, lost)
 
 
-def _open_listener(child: Child, plan: Plan, started_s: float) -> Listener | None:
+def _open_listener(
+    child: Child, plan: Plan, started_s: float
+) -> AbstractContextManager[Listener | None]:
     if not any(item.flags & FilterFlag.NOTIFY for item in plan.filters):
-        return None
+        from contextlib import nullcontext  # few policies do without a record
+
+        return nullcontext()
     from sandbox.launch.listener import Listener
 
     return Listener(child.listener(), child.plan, int(started_s * 1e6))

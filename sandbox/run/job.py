@@ -53,9 +53,9 @@ class Job:
            None until `is_over`. `has_started` says that the command is being executed.
     """
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Asked, ready: Any = None) -> None:
         self._asked = asked
-        self._ready = ready_for(asked.request)
+        self._ready = ready or ready_for(asked.request)
         self._prepared = self._ready.prepared
         self._run_id = new_run_id()
         self._started = ""
@@ -175,10 +175,8 @@ class Job:
     def _end(self, last: form.Ended) -> None:
         ending = last.ending
         if self._group is not None:
-            peak, hits = self._group.memory_peak_bytes(), frozenset[str]()
-            hits |= {"memory"} if self._group.oom_kills() else set()
-            hits |= {"pids"} if self._group.was_pids_hit() else set()
-            ending = replace(ending, memory_peak_bytes=peak, hits=ending.hits | hits)
+            peak, hits = self._group.memory_peak_bytes(), ending.hits | self._group.hits()
+            ending = replace(ending, memory_peak_bytes=peak, hits=hits)
         timeout_ms = self._asked.timeout_ms
         known: dict[str, Any] = {
             "run_id": self._run_id,

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     Word = str | bytes | os.PathLike[str] | os.PathLike[bytes]
     Amount = int | float | str | None
-    Mode = Literal["ro", "rw", "overlay", "tmpfs", "hide"]
-    Mount = Mode | str | tuple[Word, Literal["ro", "rw"]]
+    Mount = str | tuple[Word, str]  # a mode, or a source and its mode
 
     class Walls(TypedDict, total=False):
         """What may be said about a sandbox, but for its policy."""
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
         tighten: Word | Sequence[Word]
         timeout: float | None
         limits: Mapping[str, Amount]
-        mounts: Mapping[Word, Mount] | Mapping[str, Mount] | Mapping[str, str]
+        mounts: Mapping[Any, Mount]  # a Word; a mapping's keys are invariant, so Word fits none
         env: Mapping[str, str | bytes | None]
         cwd: Word | None
         network: Literal["none", "host"]

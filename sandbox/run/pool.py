@@ -15,7 +15,8 @@ from sandbox.errors import SandboxError, UsageError
 from sandbox.run import api
 from sandbox.run.keywords import ask
 from sandbox.run.served import ServedSandbox, Streams, ask_command, finish
-from sandbox.run.serving import Request, ServingJob, ServingReady, check_usable
+from sandbox.run.serving import Request, ServingJob, ServingReady
+from sandbox.run.serving_errors import check_usable
 from sandbox.run.stdio import DEVNULL, PIPE
 
 TYPE_CHECKING = False

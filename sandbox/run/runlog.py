@@ -27,8 +27,8 @@ _MAGIC = 0x4C584253
 _HEAD = struct.Struct("=IIQQIiIIIIII24s")
 _DENIAL = struct.Struct("=Q6QIiIIiI16s160s")
 _SIGNALED, _TEXT_CUT, _SETUP = 0x1, 0x2, 0x4
-_TEXT_MAX_BYTES = 16384
-_DENIALS_MAX = 64
+_TEXT_MAX_BYTES = 16384  # SBX_LOG_TEXT_MAX
+_DENIALS_MAX = 64  # SBX_LOG_DENIALS_MAX
 _FILE = "runs"
 
 
@@ -82,19 +82,21 @@ def append(
     elif result.signal is not None:
         flags, value = flags | _SIGNALED, result.signal
     kept = [_pack_denial(one) for one in denials[:_DENIALS_MAX]]
-    text += bytes(-len(text) % 8)
-    size = _HEAD.size + len(text) + _DENIAL.size * len(kept)
     head = _HEAD.pack(
-        *(_MAGIC, size, int(started_s * 1e6), result.usage.wall_ms * 1000, flags, value or 0),
+        *(_MAGIC, 0, int(started_s * 1e6), result.usage.wall_ms * 1000, flags, value or 0),
         *(REASONS.index(result.reason), min(lost, 0xFFFFFFFF), len(kept), option_count),
         *(len(text), 0, result.run_id.encode()[:23]),
     )
-    blob = head + text + b"".join(kept)
     try:
         path = os.fsencode(log_path())
     except StateError:
         return
-    lib.sbx_log_append(path, ffi.from_buffer("char[]", blob), len(blob))
+    lib.sbx_log_append(
+        path,
+        ffi.from_buffer("struct sbx_log_record *", bytearray(head)),
+        ffi.from_buffer("char[]", text),
+        ffi.from_buffer("struct sbx_denial[]", b"".join(kept)),
+    )
 
 
 def _cwd() -> bytes:
@@ -160,7 +162,7 @@ def _runs(data: bytes) -> Iterator[Run]:
             if at < 0:
                 return
             continue
-        run = _decode(data[at : at + size])
+        run = decode_run(data[at : at + size])
         if run is None:
             at += 1
             continue
@@ -168,17 +170,18 @@ def _runs(data: bytes) -> Iterator[Run]:
         at += size
 
 
-def _decode(blob: bytes) -> Run | None:
+def decode_run(blob: bytes) -> Run | None:
+    """Return the run of one whole record; None where it is damaged."""
+    if len(blob) < _HEAD.size:
+        return None
     _magic, _size, started, wall, flags, value, reason, *rest = _HEAD.unpack_from(blob)
     lost, count, option_count, text_size, _reserved, run_id = rest
-    if _HEAD.size + text_size + count * _DENIAL.size != len(blob) or reason >= len(REASONS):
-        return None
-    text = blob[_HEAD.size : _HEAD.size + text_size]
-    words = text.rstrip(b"\0").split(b"\0") if text.rstrip(b"\0") else []
-    # trailing empty words look like padding; a command has at least the words before them
-    if len(words) < 2 + option_count:
-        words += [b""] * (2 + option_count - len(words))
+    denials_at = _HEAD.size + text_size + -text_size % 8
+    words = blob[_HEAD.size : _HEAD.size + text_size].split(b"\0")[:-1]
     start = 2 + option_count
+    is_whole = denials_at + count * _DENIAL.size == len(blob) and len(words) >= start
+    if not is_whole or reason >= len(REASONS):
+        return None
     return Run(
         run_id=run_id.partition(b"\0")[0].decode("ascii", "replace"),
         started_us=started,
@@ -192,8 +195,7 @@ def _decode(blob: bytes) -> Run | None:
         argv=tuple(words[start:]),
         is_cut=bool(flags & _TEXT_CUT),
         denials=tuple(
-            _unpack_denial(blob, _HEAD.size + text_size + index * _DENIAL.size)
-            for index in range(count)
+            _unpack_denial(blob, denials_at + index * _DENIAL.size) for index in range(count)
         ),
         denials_lost=lost,
     )

@@ -47,6 +47,13 @@ if TYPE_CHECKING:
         result: Result | None
         count: Callable[[], Counted] | None
 
+        @property
+        def interval_ms(self) -> int | None:
+            """How often `look()` is due."""
+
+        def look(self) -> None:
+            """Look at what a limit is about."""
+
         def take(self) -> bool:
             """Take every message that is there; say whether it is over."""
 
@@ -128,11 +135,12 @@ def finish(job: Served, streams: Streams, ready: ServingReady) -> Result:
     if limit_bytes is not None and outputs:
         job.count = lambda: Counted(sum(one.total_bytes for one in outputs.values()), is_full)
     while not job.is_over:
-        exchange.turn(None)
+        exchange.turn(job.interval_ms)
         if job.count is not None and not is_full and job.count().total_bytes > (limit_bytes or 0):
             is_full = True
             job.end_for_output()
         job.take()
+        job.look()
     exchange.finish()
     result = outcome_of(job)
     if job.count is not None:

@@ -11,21 +11,23 @@ import os
 import select
 import socket
 import struct
-import sys
 import time
 from contextlib import suppress
 
-from sandbox.errors import HostError, SetupError, StateError, UsageError
+from sandbox.errors import HostError, UsageError
+from sandbox.host.observe import recording
 from sandbox.launch.result import utc_text
 from sandbox.plan.encode import encode_plan
+from sandbox.plan.entry import encode_facts, first_broken
 from sandbox.plan.model import FdMap, Supervise
 from sandbox.record import replace
 from sandbox.run import job_format
 from sandbox.run import request_format as form
 from sandbox.run.environment import DEFAULT_PATH, make_environment, program_paths
+from sandbox.run.execute import prepare
 from sandbox.run.job import GONE_MS, Job
-from sandbox.run.ready import ready_for
-from sandbox.run.reuse import prepared_template
+from sandbox.run.keep import SETTLED_NS, is_settled
+from sandbox.run.ready import Ready
 from sandbox.run.serving_plan import allows_requests, without_listener
 
 TYPE_CHECKING = False
@@ -61,8 +63,8 @@ class ServingReady:
             # the caller may go elsewhere; what is made here stays
             asked = replace(asked, request=replace(asked.request, cwd=_working_directory()))
         self.asked = asked
-        self.plain = ready_for(asked.request)
-        self._seen = prepared = self.plain.prepared
+        self.plain = Ready(self._look())
+        prepared = self.plain.prepared
         if not prepared.plan.namespaces:
             raise HostError(
                 f"the policy {prepared.policy.name} has no namespaces: a sandbox cannot wait for"
@@ -98,19 +100,27 @@ class ServingReady:
         """Its plan."""
         return self.plain.plan
 
+    def _look(self) -> Prepared:
+        """Prepare, and note what that rests on."""
+        with recording() as facts:
+            prepared = prepare(self.asked.request)
+        self._facts = encode_facts(facts.listed())
+        # a file that was just written may be written again without looking different
+        self._settles_ns = 0 if is_settled(facts) else facts.newest_ns + SETTLED_NS
+        return prepared
+
     def holds(self) -> bool:
         """Whether everything that the plan depends on is as it was.
 
         Errors: those of prepare(), where a policy that has changed has none to give.
         """
-        now = prepared_template(self.asked.request)
-        if now is self._seen:
+        facts, start, count = self._facts
+        if first_broken(facts, start, count) == count and (
+            not self._settles_ns or time.time_ns() < self._settles_ns
+        ):
             return True
-        was = self.prepared
-        if now.plan != was.plan or now.invocation != was.invocation:
-            return False
-        self._seen = now
-        return True
+        now, was = self._look(), self.prepared
+        return now.plan == was.plan and now.invocation == was.invocation
 
     def plan_bytes(self, _timeout_ms: int | None) -> bytes:
         """The plan for the supervisor, without the limits that belong to a command."""
@@ -169,10 +179,7 @@ class ServingJob(Job):
     """The run of one sandbox that serves; `requests` is our end of its socket."""
 
     def __init__(self, ready: ServingReady) -> None:
-        super().__init__(ready.asked)
-        self._ready: Any = ready
-        self._prepared = ready.prepared
-        self._invocation = ready.prepared.invocation
+        super().__init__(ready.asked, ready)
         self._assigned_s = 0.0
         self.args: tuple[bytes, ...] = ()
         self.count: Callable[[], Counted] | None = None
@@ -358,36 +365,3 @@ def _file_of(data: bytes) -> int:
         os.close(fd)
         raise
     return fd
-
-
-def check_usable(what: str, owner: int, *, is_closed: bool) -> None:
-    """Refuse what a pool or a session cannot do any more.
-
-    Errors: StateError in a forked child, after close(), and while the interpreter shuts down.
-    """
-    if os.getpid() != owner:
-        raise StateError(
-            f"this {what} belongs to the process {owner}, of which this one is a fork",
-            hint=f"use it there, or make a {what} here",
-            code="state.forked",
-        )
-    if is_closed:
-        raise StateError(
-            f"this {what} was closed", hint=f"make another {what}", code="state.closed"
-        )
-    if sys.is_finalizing():
-        raise StateError(
-            "a sandbox cannot be started while the interpreter shuts down",
-            hint="start it earlier, for example from a function that atexit calls",
-            code="state.shutdown",
-        )
-
-
-def gone(what: str) -> SetupError:
-    """The error of a sandbox that was killed from outside."""
-    return SetupError(
-        f"the sandbox of this {what} is gone: its first process was killed, or a limit on the"
-        " whole sandbox was reached",
-        hint=f"close this {what} and make another one; `result` says how it ended",
-        code="setup.gone",
-    )

@@ -20,7 +20,8 @@ from sandbox.run import api
 from sandbox.run.keywords import ask
 from sandbox.run.outcome import ended
 from sandbox.run.served import ServedSandbox, Streams, ask_command, finish
-from sandbox.run.serving import Request, ServingJob, ServingReady, check_usable, gone, shut
+from sandbox.run.serving import Request, ServingJob, ServingReady, shut
+from sandbox.run.serving_errors import check_usable, gone
 from sandbox.run.stdio import DEVNULL, PIPE
 from sandbox.run.supervise import Ending
 from sandbox.run.supervisor_client import receive_one
@@ -73,6 +74,15 @@ class Command:
         self.result: Result | None = None
         self.count: Callable[[], Counted] | None = None
 
+    @property
+    def interval_ms(self) -> int | None:
+        """How often `look()` is due, as of Job."""
+        return None if self.is_over else self._job.interval_ms
+
+    def look(self) -> None:
+        """End the session where its control group has used up its processor time."""
+        self._job.look()
+
     def take(self) -> bool:
         """Take the report of the command's end, if it is there; say whether it is over."""
         if self.is_over:
@@ -109,7 +119,7 @@ class Command:
             None if self.count is None else self.count(),
             known,
             was_user=self._was_user,
-            facts=ready.facts(limit_ms),
+            facts=_unrecorded(ready.facts(limit_ms)),
         )
 
     def signal(self, number: int) -> None:
@@ -135,6 +145,17 @@ class Command:
         """End what still runs and close the channel. May be called twice."""
         if self.supervisor.channel.fileno() >= 0:
             shut(self.supervisor.channel)
+
+
+def _unrecorded(facts: dict[str, Any]) -> dict[str, Any]:
+    """Say that refused calls are answered without a record, where the policy prefers one."""
+    effective = facts.get("effective") or {}
+    entry = effective.get("audit.denials")
+    if entry and entry.get("got") == "on":
+        note = "commands that share a sandbox have no listener"
+        entry = {**entry, "got": "off", "by": "", "note": note}
+        facts = {**facts, "effective": {**effective, "audit.denials": entry}}
+    return facts
 
 
 class Session:

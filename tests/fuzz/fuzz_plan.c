@@ -113,6 +113,23 @@ static void walk_invocation(const struct sbx_view *view)
 	walk_mounts(view);
 }
 
+/* What a request may be is less: its sources are indices of what came with it. */
+static void walk_request(const struct sbx_view *view, const void *blob,
+			 size_t size)
+{
+	const uint32_t fd_count = 3;
+	struct sbx_error error;
+	size_t count, i;
+	const struct sbx_fd_map *fds =
+		sbx_records(view, SBX_SECTION_FDS, &count);
+
+	if (sbx_request_check(blob, size, fd_count, &error) < 0)
+		return;
+	for (i = 0; i < count; i++)
+		if ((uint32_t)fds[i].source >= fd_count)
+			abort();
+}
+
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
 	void *copy = malloc(size ? size : 1);
@@ -133,6 +150,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 				  SBX_INVOCATION_MAX, &error) < 0)
 			abort();
 		walk_invocation(&view);
+		walk_request(&view, copy, size);
 	}
 	free(copy);
 	return 0;

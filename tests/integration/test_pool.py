@@ -112,6 +112,19 @@ def test_limits_hold_for_each_command(program: Program) -> None:
 
 
 @pytest.mark.leaks_nothing
+def test_refused_calls_are_recorded(program: Program) -> None:
+    """The listener was handed over before the command was known; the record is the command's."""
+    out = program("""
+        call = "import ctypes; ctypes.CDLL(None).syscall(321, 0, 0, 0)"
+        with sandbox.Pool("strict", size=1) as pool:
+            for _ in range(2):
+                found = pool.run(["python3", "-c", call]).denials
+                print([(one["call"], one["count"]) for one in found])
+    """)
+    assert out.splitlines() in (["[('bpf', 1)]"] * 2, ["[]"] * 2)  # where there is a listener
+
+
+@pytest.mark.leaks_nothing
 def test_start_returns_a_running_sandbox(program: Program) -> None:
     """It is used as sandbox.Sandbox is: files, wait, signals, communicate, close."""
     out = program("""

@@ -10,6 +10,9 @@ from support.need import need_user_namespaces
 from support.programs import Program, make_program
 from support.user import User
 
+EXAMPLES = Path(__file__).parents[1] / "support" / "examples.py"
+PAGE = Path(__file__).parents[2] / "docs" / "api-pool-session.md"
+
 
 @pytest.fixture(autouse=True)
 def _needs() -> None:
@@ -50,8 +53,11 @@ def test_a_result_is_that_of_a_run(program: Program) -> None:
         print((alone.stdout, alone.stderr, alone.returncode, alone.limits, alone.plan_digest)
               == (here.stdout, here.stderr, here.returncode, here.limits, here.plan_digest))
         print(killed.reason, killed.returncode, here.usage.max_rss_bytes > 0, session.result.reason)
+        # what a session does not do is not claimed
+        print(here.effective.get("audit.denials", {}).get("got", "off"))
     """)
-    assert out.splitlines() == ["CommandFailed command", "True", "signaled -9 True cancelled"]
+    told = ["CommandFailed command", "True", "signaled -9 True cancelled", "off"]
+    assert out.splitlines() == told
 
 
 @pytest.mark.leaks_nothing
@@ -278,3 +284,15 @@ def test_malformed_requests_harm_nobody_else(program: Program) -> None:
             print(session.run(["echo", "on"]).text, end="")
     """)
     assert out.splitlines() == ["True", "16 16 16 16 16 16 16 16 16", "on"]
+
+
+@pytest.mark.leaks_nothing
+def test_every_example_of_the_page_does_what_it_says(
+    user: User, user_python: Path, work_dir: Path
+) -> None:
+    """docs/api-pool-session.md runs, block by block."""
+    for path in (EXAMPLES, PAGE):
+        (work_dir / path.name).write_bytes(path.read_bytes())
+    argv: list[str | bytes | Path] = [user_python, "-I", EXAMPLES.name, PAGE.name]
+    done = user.run(argv, cwd=work_dir, timeout=50.0)
+    assert (done.returncode, done.stdout.decode(), done.stderr.decode()) == (0, "", "")

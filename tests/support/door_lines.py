@@ -9,7 +9,12 @@ from support.doors import Line
 _S = ("exec", "--policy", "strict")
 _CLOSED = 'exec "$@" '
 # the signal comes when the command is known to run
-_SIGNALLED = '"$@" >out & until [ -s out ]; do sleep 0.05; done; kill -{} $!; wait $!; exit $?'
+_SIGNALLED = (
+    '"$@" >out & until [ -s out ] || ! kill -0 $!; do sleep 0.05; done 2>/dev/null;'
+    " kill -{} $!; wait $!; exit $?"
+)
+# nobody reads standard error any more when there is something to say
+_UNHEARD = '{ "$@"; echo $? >code; } 2>&1 >/dev/null | true; sleep 1; cat code'
 _SLEEPS = (*_S, "sh", "-c", "echo up; exec sleep 20")
 _NO_LOCALE = {"LC_X": "1", "TERM": "dumb"}
 
@@ -72,6 +77,12 @@ CHOSEN = (
     Line((*_S, "--deny-syscall", "mkdir", "--deny-syscall", "mkdirat", "mkdir", "d")),
     Line((*_S, "--tighten", "tight.toml", "true")),
     Line(("exec", "--policy", "strict", "--policy", "offline", "true")),
+    # refused calls
+    Line((*_S, "unshare", "-U", "true")),
+    Line((*_S, "-q", "unshare", "-U", "true")),
+    Line((*_S, "sh", "-c", "unshare -U true; exit 0")),
+    Line((*_S, "--deny-syscall=mkdir", "--deny-syscall", "mkdirat", "--", "mkdir", "d", "e")),
+    Line((*_S, "--result", "result.json", "unshare", "-U", "true")),
     # what Python does
     Line((*_S, "--json", "echo", "hi")),
     Line((*_S, "--result", "result.json", "sh", "-c", "exit 3")),
@@ -111,6 +122,7 @@ CHOSEN = (
     Line((*_S, "-q", "cat"), script=_CLOSED + "<&- 2>&-"),
     Line((*_S, "echo", "hi"), script=_CLOSED + ">/dev/full"),
     Line((*_S, "yes"), script='"$@" | head -n 2'),
+    Line((*_S, "--timeout", "300ms", "sleep", "20"), script=_UNHEARD),
     Line((*_S, "sh", "-c", "ls /proc/self/fd"), script=_CLOSED + "5<file 7<file"),
 )
 

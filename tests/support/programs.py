@@ -45,7 +45,17 @@ def make_program(user: User, user_python: Path, work_dir: Path) -> Program:
 
     def run(text: str, *words: str, timeout: float = 50.0) -> str:
         code = HELPERS + textwrap.dedent(text)
-        argv = [user_python, "-I", "-X", "dev", "-W", "error", "-c", code, *words]
+        argv: list[str | bytes | Path] = [
+            user_python,
+            "-I",
+            "-X",
+            "dev",
+            "-W",
+            "error",
+            "-c",
+            code,
+            *words,
+        ]
         done = user.run(argv, cwd=work_dir, timeout=timeout)
         assert (done.returncode, done.stderr.decode()) == (0, "")
         return done.stdout.decode()

@@ -21,15 +21,14 @@ def main(words: list[str]) -> int:
         else:
             at -= 1  # a word without a value
         at += 2
-    streams = {"stdin": None, "stdout": None, "stderr": None}
     command = words[at + 1 :]
     if kind == "pool":
         with sandbox.Pool(policy, size=1, mounts=mounts) as pool:
-            return pool.run(command, **streams).shell_exit_code()
+            return pool.run(command, stdin=None, stdout=None, stderr=None).shell_exit_code()
     with sandbox.Session(policy, mounts=mounts) as session:
         # not the first command of it: what another leaves behind must not weaken a wall
         session.run(["true"])
-        return session.run(command, **streams).shell_exit_code()
+        return session.run(command, stdin=None, stdout=None, stderr=None).shell_exit_code()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ def test_help_fits_one_screen() -> None:
     lines = help_text().splitlines()
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
-    names = {"exec", "shell", "policy", "doctor", "cache", "completion"}
+    names = {"exec", "shell", "policy", "log", "doctor", "cache", "completion"}
     assert names == {command.name for command in COMMANDS}
     assert all(f" {command.name} " in help_text() for command in COMMANDS)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.cli import cache, completion, doctor, exec_options, policy, shell
+from sandbox.cli import cache, completion, doctor, exec_options, log, policy, shell
 from sandbox.cli.main import COMMANDS
 from sandbox.cli.options import Option
 from sandbox.host.doctor import STEPS
@@ -17,6 +17,7 @@ TABLES = {
     "exec": exec_options.OPTIONS,
     "shell": shell.OPTIONS,
     "policy": policy.OPTIONS,
+    "log": log.OPTIONS,
     "doctor": doctor.OPTIONS,
     "cache": cache.OPTIONS,
     "completion": completion.OPTIONS,

@@ -282,6 +282,8 @@ static void test_other_records_are_checked(void)
 	BREAK("filter wraps", SBX_SECTION_FILTERS,
 	      p.filters[0].first = 0xffffffff);
 	BREAK("filter flags", SBX_SECTION_FILTERS, p.filters[0].flags = 1);
+	BREAK("a listener required of nobody", SBX_SECTION_FILTERS,
+	      p.filters[0].flags = SBX_FILTER_NOTIFY_REQUIRED);
 	BREAK("environment kind", SBX_SECTION_ENV, p.env[0].kind = 3);
 	BREAK("environment name", SBX_SECTION_ENV, p.env[0].name = 0);
 	BREAK("environment slot", SBX_SECTION_ENV, p.env[0].value_slot = 6);
@@ -333,10 +335,26 @@ static struct blob *invocation_new(struct sbx_fd_map **fds, uint32_t **slots,
 static void test_invocation_is_checked(void)
 {
 	BREAK_RUN("valid invocation", 0, core->flags = SBX_INVOCATION_BARRIER);
-	BREAK_RUN("run flags", -EINVAL, core->flags = 0x20);
+	BREAK_RUN("run flags", -EINVAL, core->flags = 0x100);
 	BREAK_RUN("maps outside", -EINVAL,
 		  core->flags = SBX_INVOCATION_MAPS_OUTSIDE);
 	BREAK_RUN("requests", -EINVAL, core->requests = 3);
+	BREAK_RUN("serves", 0, core->flags = SBX_INVOCATION_SERVE;
+		  core->requests = 3);
+	BREAK_RUN("serves from a standard stream", -EINVAL,
+		  core->flags = SBX_INVOCATION_SERVE; core->requests = 2);
+	BREAK_RUN("serves from nowhere", -EINVAL,
+		  core->flags = SBX_INVOCATION_SERVE);
+	BREAK_RUN("once, but serves not", -EINVAL,
+		  core->flags = SBX_INVOCATION_ONCE);
+	BREAK_RUN("filter first, but serves not", -EINVAL,
+		  core->flags = SBX_INVOCATION_FILTER_FIRST);
+	BREAK_RUN("serves behind a barrier", -EINVAL,
+		  core->flags = SBX_INVOCATION_SERVE | SBX_INVOCATION_BARRIER;
+		  core->requests = 3);
+	BREAK_RUN("serves a terminal", -EINVAL,
+		  core->flags = SBX_INVOCATION_SERVE | SBX_INVOCATION_TERMINAL;
+		  core->requests = 3; core->terminal = 0);
 	BREAK_RUN("a terminal", 0, core->flags = SBX_INVOCATION_TERMINAL;
 		  core->terminal = 0; fds[0].source = SBX_FD_TERMINAL);
 	BREAK_RUN("terminal of nobody", -EINVAL,

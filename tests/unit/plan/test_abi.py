@@ -33,6 +33,7 @@ ENUMS: tuple[tuple[type[IntEnum | IntFlag], str], ...] = (
     (entry.GroupStepKind, "SBX_GROUP_"),
     (entry.GroupLeafFlag, "SBX_GROUP_"),
     (entry.GroupWriteFlag, "SBX_GROUP_"),
+    (model.FilterFlag, "SBX_FILTER_"),
 )
 
 

@@ -203,6 +203,8 @@ def facts_at(folder: Path) -> dict[str, tuple[Fact, str]]:
     """Return facts that hold, each with a shell command that makes it false."""
     path = folder / "file"
     path.write_bytes(b"content")
+    mounts = folder / "mounts"
+    mounts.write_bytes(MOUNTS)
     link = folder / "link"
     link.symlink_to("file")
     info = path.stat()
@@ -236,6 +238,14 @@ def facts_at(folder: Path) -> dict[str, tuple[Fact, str]]:
         "access": (Fact(FactKind.ACCESS, name, (os.X_OK, 0)), "chmod +x file"),
         "access gone": (Fact(FactKind.ACCESS, name, (os.F_OK, 1)), "rm file"),
         "link": (Fact(FactKind.LINK, os.fsencode(link), (checksum(b"file"), 4)), "ln -sf fil link"),
+        "cgroup mounts": (
+            Fact(FactKind.CGROUP_MOUNTS, os.fsencode(mounts), (sum_of_lines(MOUNTS), 2)),
+            "sed -i s/rw/ro/ mounts",
+        ),
+        "cgroup mount more": (
+            Fact(FactKind.CGROUP_MOUNTS, os.fsencode(mounts), (sum_of_lines(MOUNTS), 2)),
+            "tail -n 1 mounts >> mounts",
+        ),
         "owner": (Fact(FactKind.OWNER, name, (info.st_uid,)), "rm file"),
     }
 
@@ -255,8 +265,35 @@ CHANGES = (
     "access",
     "access gone",
     "link",
+    "cgroup mounts",
+    "cgroup mount more",
     "owner",
 )
+MOUNTS = (
+    b"1 2 0:3 / /tmp/a rw - tmpfs tmpfs rw\n"
+    b"2 2 0:4 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n"
+    + b"3 2 0:5 / /x rw - ext4 /dev/sda rw\n" * 5000
+    + b"4 2 0:6 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"
+)
+
+
+def sum_of_lines(text: bytes) -> int:
+    """Return the chained checksum of the lines about control groups."""
+    chained = 0
+    for line in text.split(b"\n"):
+        if b" - cgroup" in line:
+            chained = checksum(line, chained)
+    return chained
+
+
+def test_other_mounts_may_come_and_go(tmp_path: Path) -> None:
+    """Only the lines about control groups count, and a long list is read to its end."""
+    fact = facts_at(tmp_path)["cgroup mounts"][0]
+    buffer, start, count = encode_facts((fact,))
+    assert first_broken(buffer, start, count) == 1
+    with open(tmp_path / "mounts", "ab") as file:
+        file.write(b"9 2 0:9 / /media/usb rw - vfat /dev/sdb rw\n" * 3)
+    assert first_broken(buffer, start, count) == 1
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -71,6 +71,7 @@ def fake_filter(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         known=400,
         proof_nr=999,
         proof_errno=38,
+        refusals=(),
     )
     module.compile_filter = lambda *_args: compiled  # type: ignore[attr-defined]  # made here
     monkeypatch.setitem(sys.modules, "sandbox.policy.syscalls", module)

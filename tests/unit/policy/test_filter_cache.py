@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from sandbox.policy import filter_cache, syscalls
+from sandbox.policy.refusal_model import Refusal
 from sandbox.policy.syscall_model import SyscallPolicy
 from sandbox.record import replace
 from support.syscalls import policy, rule
 
 KEY = "0" * 64
 ENTRY = (b"\x06\0\0\0\0\0\xff\x7f", frozenset({"read", "write"}), (383, 250, 1))
-KEPT = (ENTRY[0], ENTRY[1], *ENTRY[2])
+KEPT = (ENTRY[0], ENTRY[1], *ENTRY[2], ())
 
 
 @pytest.fixture
@@ -35,6 +36,17 @@ def test_stored_filter_is_loaded(directory: Path) -> None:
     assert (directory / KEY).stat().st_mode & 0o777 == 0o600
     assert directory.stat().st_mode & 0o777 == 0o700
     assert [path.name for path in directory.iterdir()] == [KEY]
+
+
+def test_refusals_come_back_as_they_were(directory: Path) -> None:
+    """What the plan says about refused calls is kept beside the filter."""
+    told = (
+        Refusal("syscalls.rules.x", "syscalls.toml:1", None, "a reason", ("read", "write")),
+        Refusal("syscalls.denied", "", "--allow-syscall CALL", "", ("acct",)),
+    )
+    filter_cache.store(KEY, *ENTRY, told)
+    assert filter_cache.load(KEY) == (*KEPT[:-1], told)
+    assert directory.exists()
 
 
 def truncate(path: Path) -> None:
@@ -56,7 +68,7 @@ def flip(path: Path) -> None:
 
 def other_version(path: Path) -> None:
     """Write what a later version might."""
-    path.write_bytes(path.read_bytes().replace(b"sandbox-filter 1", b"sandbox-filter 2"))
+    path.write_bytes(path.read_bytes().replace(b"sandbox-filter 2", b"sandbox-filter 3"))
 
 
 def writable(path: Path) -> None:

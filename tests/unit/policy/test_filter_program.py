@@ -23,7 +23,7 @@ from sandbox.policy import (
 )
 from sandbox.policy.conditions import parse_condition
 from sandbox.policy.syscall_model import ALLOW, KILL, Action
-from sandbox.policy.syscalls import compile_uncached, resolve_calls
+from sandbox.policy.syscalls import PLAIN, compile_uncached, resolve_calls
 from support.syscalls import U64, policy, rule
 
 EPERM = Action("errno", errno.EPERM)
@@ -275,3 +275,38 @@ def test_high_registers_of_a_call_number_do_not_matter() -> None:
     code = compile_uncached(policy(), "x86_64").code
     assert simulate.run(code, arch="x86_64", nr=-1).action == KILL
     assert simulate.run(code, arch="x86_64", nr=U64).action == KILL
+
+
+# ------------------------------------------------------------------------- refusals with a record
+def test_refusals_leave_a_record_beside_the_same_errno() -> None:
+    """Two programs of one layout: each refusal is put to the supervisor, or an errno by itself."""
+    table = policy(
+        rule("r", "ioctl", "arg1 == 1", "errno:EACCES"), allow="execve write exit_group ioctl"
+    )
+    numbers = calltable.call_numbers("x86_64")
+    compiled = compile_uncached(table, "x86_64")
+    native = calltable.AUDIT_ARCH["x86_64"]
+    recorded = simulate.load(compiled.recorded)
+    answers = {
+        name: simulate.answers(recorded, native, numbers[name])
+        for name in ("ioctl", "mount", "read")
+    }
+    assert answers["ioctl"] == {bpf.RET_ALLOW, bpf.RET_NOTIFY | errno.EACCES}
+    assert answers["mount"] == {bpf.RET_NOTIFY | errno.EPERM}
+    assert answers["read"] == {bpf.RET_ERRNO | errno.EPERM}  # made before anybody listens
+    assert simulate.answers(recorded, native, 9999) == {bpf.RET_ERRNO | errno.ENOSYS}
+    plain = simulate.load(compiled.code)
+    for before, after in zip(recorded.lines, plain.lines, strict=True):
+        same = before[0] != bpf.RETURN or before[3] & 0xFFFF0000 != bpf.RET_NOTIFY
+        wanted = before[3] if same else bpf.RET_ERRNO | before[3] & 0xFFFF
+        assert after == (*before[:3], wanted)
+
+
+def test_check_refuses_a_program_that_would_wait_for_nobody() -> None:
+    """A call that the command makes before it is executed must not be put to the supervisor."""
+    table = policy()
+    verdicts = resolve_calls(table, "x86_64")
+    recorded = filter_program.compile_program(table, "x86_64", verdicts)
+    refused = next(name for name in sorted(PLAIN) if verdicts[name].default.kind == "errno")
+    with pytest.raises(PolicyError, match=f"puts {refused} to the supervisor"):
+        filter_check.check_recorded(recorded, "x86_64", frozenset({refused}))

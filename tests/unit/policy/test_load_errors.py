@@ -82,7 +82,6 @@ LATER = [
     "filesystem.mounts = [{ path = '/a', mode = 'overlay', commit = 'ask' }]",
     "filesystem.proc.fallback = 'none'",
     "isolation.namespaces.user = 'prefer'",
-    "audit.denials = 'prefer'",
     "audit.trace = 'auto'",
     "audit.record = ['exec']",
 ]

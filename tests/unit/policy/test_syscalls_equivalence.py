@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from sandbox.policy import calltable, simulate
-from sandbox.policy.bpf import RETURN, return_value
+from sandbox.policy.bpf import RET_NOTIFY, RETURN, return_value
 from sandbox.policy.conditions import comparisons_of
 from sandbox.policy.load import load_policy
 from sandbox.policy.syscall_model import SyscallPolicy
+from sandbox.policy.syscalls import PLAIN as UNRECORDED
 from sandbox.policy.syscalls import CompiledFilter, compile_uncached, resolve_calls
 from sandbox.policy.verdicts import Verdict
 from support.syscalls import NATIVE_FOREIGN, U64, calls_around
@@ -117,7 +118,16 @@ def test_proof_is_answered_by_the_filter(name: str, arch: str) -> None:
     """The call that proves the filter to be loaded gets its errno with (-1, 0, 0, 0, 0, 0)."""
     filter_ = compiled(name, arch)
     outcome = simulate.run(filter_.code, arch=arch, nr=filter_.proof_nr, args=(U64, 0, 0, 0, 0, 0))
-    assert filter_.proof_nr == calltable.call_numbers(arch)["keyctl"]
+    assert filter_.proof_nr == calltable.call_numbers(arch)["clone3"]
+    recorded = simulate.load(filter_.recorded)
+    audit_arch = calltable.AUDIT_ARCH[arch]
+    for call in {*UNRECORDED, "clone3"} & calltable.call_numbers(arch).keys():
+        number = calltable.call_numbers(arch)[call]
+        assert not [
+            value
+            for value in simulate.answers(recorded, audit_arch, number)
+            if value & 0xFFFF0000 == RET_NOTIFY
+        ]
     assert (outcome.action.kind, outcome.action.errno) == ("errno", filter_.proof_errno)
 
 
@@ -155,8 +165,11 @@ def swapped(code: bytes, index: int) -> bytes:
 @pytest.mark.parametrize("name", POLICIES)
 def test_comparison_notices_any_instruction_that_is_wrong(name: str) -> None:
     """Not vacuous: with any one test or answer of a filter changed, some call differs."""
-    code = compiled(name, "x86_64").code
-    lines = simulate.load(code).lines
+    code = compiled(
+        name, "x86_64"
+    ).recorded  # tells apart what the model does: with a record or not
+    program = simulate.load(code)
+    lines = program.lines
     comparison = Comparison(name, "x86_64")
     calls: list[tuple[tuple[int, ...], int]] = []
     comparison.ask = lambda abi, nr, args, expected: calls.append(  # type: ignore[method-assign]
@@ -166,8 +179,9 @@ def test_comparison_notices_any_instruction_that_is_wrong(name: str) -> None:
     comparison.ask_foreign()
     by_line: dict[int, list[tuple[tuple[int, ...], int]]] = {}
     for call in calls:
-        for at in simulate.trace(comparison.program, call[0])[1]:
-            by_line.setdefault(at, []).append(call)
+        value, path = simulate.trace(program, call[0])
+        for at in path:
+            by_line.setdefault(at, []).append((call[0], value))
     unnoticed = []
     for index, line in enumerate(lines):
         if line[0] not in (0x20, 0x54, 0x05):

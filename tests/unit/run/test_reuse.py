@@ -120,9 +120,9 @@ def test_what_cannot_be_held_is_prepared_each_time(
 
 def test_many_requests_do_not_grow_without_end(counted: list[Request]) -> None:
     """Old ones go when there are too many."""
-    for index in range(reuse._KEPT_MAX + 5):
+    for index in range(reuse.KEPT_MAX + 5):
         prepared_cache(replace(own(), tighten=(), policy="tiny", flags=flags(index)))
-    assert len(reuse._kept) <= reuse._KEPT_MAX
+    assert len(reuse._kept) <= reuse.KEPT_MAX
     assert counted
 
 
