@@ -77,7 +77,7 @@ def worker_rows(arguments: argparse.Namespace) -> Iterator[Series]:
     if "api" in groups:
         yield from measure_api(ctx, rounds)
     if "filter" in groups:
-        yield measure_filter(ctx, rounds)
+        yield from measure_filter(ctx, rounds)
     if "throughput" in groups:
         window_s = 0.3 if arguments.quick else 1.0
         yield measure_throughput(ctx, rounds, window_s)
