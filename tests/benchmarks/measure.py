@@ -75,7 +75,11 @@ class Series:
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
-    tenths = statistics.quantiles(values, n=10) if len(values) > 1 else [values[0]] * 9
+    tenths = (
+        statistics.quantiles(values, n=10, method="inclusive")
+        if len(values) > 1
+        else [values[0]] * 9
+    )
     found = {"median": statistics.median(values), "p10": tenths[0], "p90": tenths[-1]}
     return {name: round(value, 4) for name, value in found.items()}
 
