@@ -137,7 +137,9 @@ int sbx_run_finalize(struct sbx_run *run)
 	if (err)
 		return err;
 	if (job->flags & SBX_JOB_FACTS)
-		sbx_final_hold(run->final);
+		err = sbx_final_hold(run->final);
+	if (err)
+		return err;
 	if (run->output_bytes == UINT64_MAX)
 		return 0;
 	fds = sbx_final_fds(run->final, &count);

@@ -55,7 +55,9 @@ int sbx_run_groups_make(struct sbx_run *run)
 	err = sbx_group_make(&run->group, run->job->placeholders, run_id);
 	if (err < 0)
 		return err;
-	sbx_final_hold(run->final);
+	err = sbx_final_hold(run->final);
+	if (err)
+		return err;
 	run->cpu_ms = cpu_limit_ms(run->job);
 	run->look_at_us = 0;
 	return 0;

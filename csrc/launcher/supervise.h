@@ -156,7 +156,7 @@ int sbx_placeholders_close(struct sbx_placeholders *placeholders);
 /* final.c: the invocation as it runs */
 void *sbx_final_copy(const void *invocation, size_t size);
 struct sbx_fd_map *sbx_final_fds(void *invocation, size_t *count);
-void sbx_final_hold(void *invocation);
+int sbx_final_hold(void *invocation);
 void sbx_final_drop(void *invocation, const struct sbx_view *entry,
 		    const struct sbx_placeholders *placeholders);
 
