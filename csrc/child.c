@@ -302,6 +302,9 @@ void sbx_child_main(struct sbx_context *ctx)
 	pid_t pid;
 	int err;
 
+	err = sbx_netns_enter(ctx);
+	if (err)
+		sbx_child_report(ctx, SBX_STAGE_CLONE, err);
 	signals_reset();
 	ctx->umask_octal = umask(0);
 	RUN_PART(ctx, first_part);
@@ -315,6 +318,9 @@ void sbx_child_main(struct sbx_context *ctx)
 	if (ctx->run->flags & SBX_INVOCATION_SERVE &&
 	    !(ctx->run->flags & SBX_INVOCATION_ONCE))
 		sbx_serve_main(ctx);
+	err = sbx_caps_bound(ctx);
+	if (err)
+		sbx_child_report(ctx, SBX_STAGE_CAPS, err);
 	pid = command_fork(ctx);
 	if (pid < 0)
 		sbx_child_report(ctx, (enum sbx_stage)ctx->error.stage, pid);

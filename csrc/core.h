@@ -82,6 +82,7 @@ struct sbx_context {
 	int *source_fds;
 	int is_notifying;
 	int is_switching_ids;
+	int is_bounded;		/* the bounding set holds no more than the plan's */
 	int control_fd;
 	int error_fd;
 	int status_fd;
@@ -169,7 +170,10 @@ int sbx_stage_seccomp(struct sbx_context *ctx);
 int sbx_stage_exec(struct sbx_context *ctx);
 
 /* confine.c */
-int sbx_caps_drop_all(void);
+uint64_t sbx_netns_late(const struct sbx_context *ctx);
+int sbx_netns_enter(const struct sbx_context *ctx);
+int sbx_caps_bound(struct sbx_context *ctx);
+int sbx_caps_drop_all(const struct sbx_context *ctx);
 int sbx_caps_drop_own(void);
 int sbx_caps_keep_for_commands(const struct sbx_context *ctx);
 

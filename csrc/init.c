@@ -238,7 +238,7 @@ void sbx_init_main(struct sbx_context *ctx)
 		leave(ctx, 1);
 	if (!ctx->is_unprivileged &&
 	    (ctx->core->namespaces & SBX_CLONE_NEWUSER ?
-	     sbx_caps_drop_all() : sbx_caps_drop_own()) < 0)
+	     sbx_caps_drop_all(ctx) : sbx_caps_drop_own()) < 0)
 		leave(ctx, 1);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		leave(ctx, 1);

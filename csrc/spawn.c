@@ -225,9 +225,10 @@ static int clone_child(struct sbx_context *ctx, int *pidfd)
 {
 	struct sbx_clone_args args = {
 		/* TIME and CGROUP are entered by unshare(2), see
-		 * sbx_stage_timens() and sbx_stage_maps() */
+		 * sbx_stage_timens() and sbx_stage_maps(); so is NET */
 		.flags = (ctx->core->namespaces &
-			  ~(SBX_CLONE_NEWTIME | SBX_CLONE_NEWCGROUP)) |
+			  ~(SBX_CLONE_NEWTIME | SBX_CLONE_NEWCGROUP |
+			    sbx_netns_late(ctx))) |
 			 SBX_CLONE_PIDFD,
 		.pidfd = (uint64_t)(uintptr_t)pidfd,
 	};

@@ -64,6 +64,7 @@ int sbx_parent_open(int root, const char *path, int *parent, const char **name)
 	char prefix[PATH_MAX];
 	size_t size, at = 0;
 	int dir = root;
+	char *last;
 
 	while (*path == '/')
 		path++;
@@ -74,6 +75,19 @@ int sbx_parent_open(int root, const char *path, int *parent, const char **name)
 		return size ? -ENAMETOOLONG : -EINVAL;
 	memcpy(prefix, path, size);
 	prefix[size] = '\0';
+	last = strrchr(prefix, '/');
+	if (last) {
+		/* most often another operation has made them */
+		*last = '\0';
+		dir = directory_open(root, prefix);
+		*last = '/';
+		if (dir >= 0) {
+			*parent = dir;
+			*name = path + (last - prefix) + 1;
+			return 0;
+		}
+		dir = root;
+	}
 	for (;;) {
 		char *slash = strchr(prefix + at, '/');
 		int next;
@@ -121,11 +135,17 @@ int sbx_target_make(int root, const char *path, int is_directory, mode_t mode,
 		return sbx_target_open(root, path, fd);
 	if (err < 0)
 		return err;
-	if (is_directory)
-		err = mkdirat(parent, name, mode) < 0 ? -errno : 0;
+	/* what is made here is opened without looking for it again */
+	if (!is_directory)
+		*fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL |
+			     O_NOFOLLOW | O_CLOEXEC, mode);
+	else if (mkdirat(parent, name, mode) < 0)
+		*fd = -1;
 	else
-		err = mknodat(parent, name, S_IFREG | mode, 0) < 0 ? -errno : 0;
+		*fd = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW |
+			     O_CLOEXEC);
+	err = *fd < 0 ? -errno : 0;
 	sbx_parent_close(root, parent);
 	/* what is there already says so, whatever else would forbid it */
-	return err < 0 && err != -EEXIST ? err : sbx_target_open(root, path, fd);
+	return err == -EEXIST ? sbx_target_open(root, path, fd) : err;
 }

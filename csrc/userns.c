@@ -178,6 +178,30 @@ static void command_line_blank(void)
 }
 
 /**
+ * sbx_netns_late - CLONE_NEWNET where the child makes that namespace itself
+ *
+ * It takes the kernel longer to make than all others together. Whoever owns a
+ * user namespace can make it from inside; the parent uses the time.
+ */
+uint64_t sbx_netns_late(const struct sbx_context *ctx)
+{
+	return ctx->core->namespaces & SBX_CLONE_NEWUSER ?
+		ctx->core->namespaces & SBX_CLONE_NEWNET : 0;
+}
+
+/**
+ * sbx_netns_enter - make and enter it, before there is anything to wait for
+ * Context: child.
+ * Return: 0 or -errno.
+ */
+int sbx_netns_enter(const struct sbx_context *ctx)
+{
+	uint64_t late = sbx_netns_late(ctx);
+
+	return late && unshare((int)late) < 0 ? -errno : 0;
+}
+
+/**
  * sbx_stage_maps - wait for the maps, then take the ids of the command
  *
  * The cgroup namespace is made here, once the child is in its group.

@@ -170,11 +170,29 @@ static int is_for_us(const struct sbx_view *view,
 	       !strcmp(sbx_string(view, core->version), SBX_VERSION);
 }
 
-static int facts_hold(const struct sbx_view *view)
+static int is_empty(const struct sbx_view *view, uint32_t kind)
 {
+	size_t count;
+
+	sbx_records(view, kind, &count);
+	return count == 0;
+}
+
+/*
+ * Facts may be looked at while the child makes its namespaces, where nothing
+ * that anybody could see happens before that: no notes, files or groups.
+ */
+static int facts_hold(struct sbx_entry *entry)
+{
+	const struct sbx_view *view = &entry->view;
 	const struct sbx_fact *facts;
 	size_t count;
 
+	entry->are_facts_late = is_empty(view, SBX_SECTION_ENTRY_NOTES) &&
+				is_empty(view, SBX_SECTION_ENTRY_PLACEHOLDERS) &&
+				is_empty(view, SBX_SECTION_ENTRY_GROUPS);
+	if (entry->are_facts_late)
+		return 1;
 	facts = sbx_records(view, SBX_SECTION_ENTRY_FACTS, &count);
 	return sbx_facts_hold(facts, count, view->base) == count;
 }
@@ -209,7 +227,8 @@ int sbx_entry_judge(const void *blob, size_t size, const struct sbx_text *key,
 }
 
 /**
- * sbx_entry_open - the entry for @key, if there is one and it holds
+ * sbx_entry_open - the entry for @key, if there is one and it holds, as far as
+ *	its facts were looked at
  *
  * Context: its memory lives as long as the process.
  * Return: 0, or SBX_HANDOVER.
@@ -231,5 +250,5 @@ int sbx_entry_open(const struct sbx_text *key, struct sbx_entry *entry)
 	sbx_text_free(&path);
 	if (!blob || sbx_entry_judge(blob, size, key, entry) != 0)
 		return SBX_HANDOVER;
-	return facts_hold(&entry->view) ? 0 : SBX_HANDOVER;
+	return facts_hold(entry) ? 0 : SBX_HANDOVER;
 }

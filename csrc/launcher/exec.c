@@ -128,6 +128,8 @@ int sbx_exec(char *words[], int *has_spoken)
 		return SBX_HANDOVER;
 	if (!arguments.is_quiet)
 		*has_spoken = notes_print(&entry.view);
+	if (entry.are_facts_late)
+		job.flags |= SBX_JOB_FACTS;
 	job.plan = entry.plan;
 	job.plan_size = entry.plan_size;
 	job.invocation = invocation.data;

@@ -7,6 +7,7 @@
  * covers of placeholders that could not be made are left out. Sections only
  * ever get shorter, so the copy passes the checker as well.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,18 +51,23 @@ struct sbx_fd_map *sbx_final_fds(void *invocation, size_t *count)
 }
 
 /**
- * sbx_final_hold - have the child wait for its move to a control group
+ * sbx_final_hold - have the child wait: for its move to a group, for facts
  * @invocation: a copy
+ *
+ * Return: 0 or -EINVAL.
  */
-void sbx_final_hold(void *invocation)
+int sbx_final_hold(void *invocation)
 {
 	struct sbx_section *section =
 		section_find(invocation, SBX_SECTION_INVOCATION);
 	struct sbx_invocation_core *core;
 
+	if (!section)
+		return -EINVAL;
 	core = (struct sbx_invocation_core *)((char *)invocation +
 					      section->offset);
 	core->flags |= SBX_INVOCATION_HOLD;
+	return 0;
 }
 
 static int is_missing(const char *target, const struct sbx_view *entry,

@@ -45,6 +45,7 @@ struct sbx_arguments {
  * @core: its CORE record
  * @plan: an encoded plan
  * @template: an encoded invocation that lacks its command
+ * @are_facts_late: they were not looked at; the supervisor has to
  */
 struct sbx_entry {
 	struct sbx_view view;
@@ -53,6 +54,7 @@ struct sbx_entry {
 	size_t plan_size;
 	const void *template;
 	size_t template_size;
+	int are_facts_late;
 };
 
 /* handover.c */

@@ -126,7 +126,7 @@ int sbx_run_finalize(struct sbx_run *run)
 	if (err)
 		return err;
 	if (!run->placeholders.count && run->output_bytes == UINT64_MAX &&
-	    !sbx_run_has_groups(job))
+	    !sbx_run_has_groups(job) && !(job->flags & SBX_JOB_FACTS))
 		return 0;
 	run->final = sbx_final_copy(job->invocation, job->invocation_size);
 	if (!run->final)
@@ -134,6 +134,10 @@ int sbx_run_finalize(struct sbx_run *run)
 	sbx_final_drop(run->final, job->placeholders, &run->placeholders);
 	if (sbx_run_has_groups(job))
 		err = sbx_run_groups_make(run);
+	if (err)
+		return err;
+	if (job->flags & SBX_JOB_FACTS)
+		err = sbx_final_hold(run->final);
 	if (err)
 		return err;
 	if (run->output_bytes == UINT64_MAX)

@@ -55,10 +55,24 @@ int sbx_run_groups_make(struct sbx_run *run)
 	err = sbx_group_make(&run->group, run->job->placeholders, run_id);
 	if (err < 0)
 		return err;
-	sbx_final_hold(run->final);
+	err = sbx_final_hold(run->final);
+	if (err)
+		return err;
 	run->cpu_ms = cpu_limit_ms(run->job);
 	run->look_at_us = 0;
 	return 0;
+}
+
+/* The child makes its network namespace meanwhile. */
+static int facts_hold(const struct sbx_job *job)
+{
+	const struct sbx_fact *facts;
+	size_t count;
+
+	if (!(job->flags & SBX_JOB_FACTS))
+		return 1;
+	facts = sbx_records(job->placeholders, SBX_SECTION_ENTRY_FACTS, &count);
+	return sbx_facts_hold(facts, count, job->placeholders->base) == count;
 }
 
 /**
@@ -68,11 +82,14 @@ int sbx_run_groups_make(struct sbx_run *run)
  */
 int sbx_run_groups_join(struct sbx_run *run)
 {
-	int err;
+	int err = 0;
 
-	if (!run->group.count)
+	if (!run->group.count && !(run->job->flags & SBX_JOB_FACTS))
 		return 0;
-	err = sbx_group_join(&run->group, run->child.pid);
+	if (!facts_hold(run->job))
+		return sbx_run_refuse(run, -ESTALE);
+	if (run->group.count)
+		err = sbx_group_join(&run->group, run->child.pid);
 	if (err < 0) {
 		*run->error = (struct sbx_error){
 			.stage = SBX_STAGE_MAPS,

@@ -11,6 +11,7 @@
 #include "group.h"
 
 #define SBX_JOB_KEEP_STDERR 0x1	/* else the command's are let go of at its start */
+#define SBX_JOB_FACTS 0x4	/* the entry's facts are to be looked at, and decide */
 #define SBX_JOB_DETACHED 0x2	/* a session of its own: only TERM is passed on */
 
 struct sbx_run;
@@ -22,7 +23,7 @@ struct sbx_run;
  * @flags: SBX_JOB_*
  * @channel: SOCK_SEQPACKET to the caller (abi_job.h), or -1
  * @placeholders: an opened entry with the PLACEHOLDERS section, whose strings
- *	were checked, and the GROUPS section; or NULL
+ *	were checked, the GROUPS and the FACTS section; or NULL
  * @denials: where the record of refused calls is left for sbx_notify_close();
  *	NULL: nobody wants it
  */
@@ -155,7 +156,7 @@ int sbx_placeholders_close(struct sbx_placeholders *placeholders);
 /* final.c: the invocation as it runs */
 void *sbx_final_copy(const void *invocation, size_t size);
 struct sbx_fd_map *sbx_final_fds(void *invocation, size_t *count);
-void sbx_final_hold(void *invocation);
+int sbx_final_hold(void *invocation);
 void sbx_final_drop(void *invocation, const struct sbx_view *entry,
 		    const struct sbx_placeholders *placeholders);
 

@@ -22,9 +22,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.bench_startup import bubblewrap
-
 import sandbox
+from benchmarks.bench_startup import bubblewrap
 from support.machine import facts
 
 
