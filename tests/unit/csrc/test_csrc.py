@@ -1,4 +1,4 @@
-"""The C unit tests, and the fuzz seeds, under AddressSanitizer and UBSan."""
+"""The C unit tests, and the fuzz seeds, under AddressSanitizer and UBSan; both machines' C."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from support.need import need_program
 
 TOOL = Path(__file__).parents[2] / "tools" / "sanitize"
+CSRC = Path(__file__).parents[3] / "csrc"
 
 
 @pytest.mark.slow
@@ -23,3 +24,18 @@ def test_c_unit_tests_pass_under_sanitizers() -> None:
     done = subprocess.run([TOOL], env=env, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " 0 failures" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", ["aarch64", "x86_64"])
+def test_every_file_compiles_without_a_warning(machine: str) -> None:
+    """The core and the launcher are C for both machines that filters are made for."""
+    compiler = "gcc" if os.uname().machine == machine else f"{machine}-linux-gnu-gcc"
+    need_program(compiler)
+    flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror"]
+    sources = sorted([*CSRC.glob("*.c"), *CSRC.glob("launcher/*.c")])
+    assert len(sources) > 40
+    for source in sources:
+        argv = [compiler, *flags, '-DSBX_VERSION="0"', f"-I{CSRC}", "-c", "-o", "/dev/null", source]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), source.name
