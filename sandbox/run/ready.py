@@ -18,7 +18,7 @@ from sandbox.policy.model import COMMAND_LINE
 from sandbox.record import replace
 from sandbox.run.environment import DEFAULT_PATH, make_environment, program_paths
 from sandbox.run.job_format import encode_placeholders
-from sandbox.run.request_format import encode_command
+from sandbox.run.request_format import Shared, encode_shared
 from sandbox.run.reuse import KEPT_MAX, template_to_check
 
 TYPE_CHECKING = False
@@ -68,6 +68,7 @@ class Ready:
         self._walls: _Timed | None = None
         self._digest: str | None = None
         self._facts: dict[str, Any] | None = None
+        self._shared: tuple[list[bytes], Shared] | None = None  # of the last environment
 
     def plan_bytes(self, timeout_ms: int | None) -> bytes:
         """Return the encoded plan; with a time limit of this call's own, where one is given."""
@@ -137,11 +138,13 @@ class Ready:
             return None
         env, programs = self._command_parts(asked)
         try:
-            return encode_command(
+            known = self._shared
+            if known is None or known[0] != env:
+                known = self._shared = env, Shared(template.cwd, env)
+            return encode_shared(
+                known[1],
                 asked.argv,
-                env,
                 programs,
-                template.cwd,
                 fds,
                 slots=template.slots,
                 flags=INVOCATION_HOLD if is_held else 0,
