@@ -90,6 +90,22 @@ static int has_content(const char *path, const uint64_t value[6])
 	       sbx_checksum(content, size, 0) == value[0];
 }
 
+/* memmem(3) prepares more for a needle than a line is worth. */
+static int is_cgroup_line(const char *line, size_t length)
+{
+	const size_t rest = strlen(CGROUP_TYPE) - 1;
+	const char *end = line + length;
+	const char *dash = line;
+
+	while ((dash = memchr(dash, '-', (size_t)(end - dash))) != NULL) {
+		if (dash > line && (size_t)(end - dash) >= rest &&
+		    !memcmp(dash - 1, CGROUP_TYPE, rest + 1))
+			return 1;
+		dash++;
+	}
+	return 0;
+}
+
 /* Take the matching lines out of @size bytes; return how many bytes are left. */
 static size_t lines_take(char *text, size_t size, uint64_t found[2])
 {
@@ -99,7 +115,7 @@ static size_t lines_take(char *text, size_t size, uint64_t found[2])
 		size_t length = (size_t)(end - line);
 
 		/* proc(5): spaces of a path are escaped, so this is the type */
-		if (memmem(line, length, CGROUP_TYPE, strlen(CGROUP_TYPE))) {
+		if (is_cgroup_line(line, length)) {
 			found[0] = sbx_checksum(line, length, found[0]);
 			found[1]++;
 		}

@@ -113,15 +113,24 @@ def record(cls: type[_T]) -> type[_T]:
     slots = [made.__dict__[name] for name in fields]
     made.__record_assigns__ = tuple(slot.__set__ for slot in slots)  # type: ignore[attr-defined]
     made.__record_reads__ = tuple(slot.__get__ for slot in slots)  # type: ignore[attr-defined]
+    made.__record_copies__ = tuple(  # type: ignore[attr-defined]
+        (name, slot.__get__, slot.__set__) for name, slot in zip(fields, slots, strict=True)
+    )
     return made
 
 
 def replace(instance: _T, **changes: Any) -> _T:
     """Return a copy of the record `instance` with the named fields changed."""
-    names = type(instance).__record_fields__  # type: ignore[attr-defined]  # set by record()
-    values = {name: getattr(instance, name) for name in names}
-    values.update(changes)
-    return type(instance)(**values)
+    cls: Any = type(instance)
+    made: _T = cls.__new__(cls)
+    for name, read, assign in cls.__record_copies__:
+        assign(made, changes.pop(name) if name in changes else read(instance))
+    if changes:
+        raise TypeError(f"{cls.__name__} has no field {next(iter(changes))!r}")
+    check = getattr(cls, "__post_init__", None)
+    if check is not None:
+        check(made)
+    return made
 
 
 def fields_of(cls_or_instance: Any) -> tuple[str, ...]:

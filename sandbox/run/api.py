@@ -115,15 +115,17 @@ def start(job: Job, stdio: Stdio, pass_fds: Sequence[int] = ()) -> None:
 def _finish(job: Job, stdio: Stdio, data: bytes) -> Result:
     supervisor = job.supervisor
     assert supervisor is not None  # noqa: S101  # it was started
-    exchange = Exchange(stdio.pipes, data, lambda: stdio.close_ours(0))
+    pipes = stdio.pipes
+    exchange = Exchange(pipes, data, lambda: stdio.close_ours(0))
     exchange.watch(supervisor.channel.fileno())
     exchange.watch(supervisor.pidfd)
+    job.expect(is_counted=job.is_counted)
     while not job.is_over:
         exchange.turn(job.interval_ms)
         job.take()
         job.look()
     exchange.finish()
-    return with_output(outcome_of(job), exchange.outputs, stdio.pipes)
+    return with_output(outcome_of(job), exchange.outputs, pipes)
 
 
 def with_output(result: Result, outputs: Mapping[int, Collected], pipes: Pipes) -> Result:

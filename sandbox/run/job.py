@@ -15,17 +15,17 @@ from sandbox.plan.encode import encode_invocation
 from sandbox.plan.model import FdMap, Supervise
 from sandbox.record import replace
 from sandbox.run import job_format as form
-from sandbox.run import supervisor_client
+from sandbox.run import reuse, supervisor_client
 from sandbox.run.execute import final_invocation
 from sandbox.run.memory import WATCH_INTERVAL_MS
-from sandbox.run.outcome import ended
+from sandbox.run.outcome import completed, ended, plain
 from sandbox.run.ready import ready_for
 from sandbox.run.scratch import Scratch
 from sandbox.run.supervise import Ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, Protocol
 
     from sandbox.launch.listener import Denial
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sandbox.plan.model import Invocation
     from sandbox.run.cgroup import RunGroup
     from sandbox.run.keywords import Asked
+    from sandbox.run.request import Prepared
     from sandbox.run.supervisor_client import Supervisor
 
     class Over(Protocol):
@@ -55,15 +56,18 @@ class Job:
 
     def __init__(self, asked: Asked, ready: Any = None) -> None:
         self._asked = asked
-        self._ready = ready or ready_for(asked.request)
-        self._prepared = self._ready.prepared
+        self._check: Callable[[], bool] | None = None
+        if ready is None:
+            ready, self._check = ready_for(asked.request)
+        self._take_ready(ready)
         self._run_id = new_run_id()
         self._started = ""
         self._denials: list[Denial] = []
         self._scratch: Scratch | None = None
         self._group: RunGroup | None = None
         self._cpu_ms: int | None = None
-        self._invocation: Invocation = self._prepared.invocation
+        self._fds: tuple[FdMap, ...] = ()
+        self._expected: dict[bool, Result] = {}  # by whether output is counted
         self._was_cancelled = False
         self.supervisor: Supervisor | None = None
         self.has_started = False
@@ -77,32 +81,77 @@ class Job:
         Errors: SandboxError; nothing is left over then.
         """
         self._started = utc_text(time.time())
-        prepared = self._prepared
+        self._fds = tuple(FdMap(_place(target), target) for target in fds)
+        sources = {_place(target): source for target, source in fds.items()}
         try:
-            self._scratch = Scratch(prepared.plan, self._run_id).__enter__()
-            if prepared.host.hierarchies:
-                from sandbox.run.cgroup import RunGroup  # only where groups are delegated
-
-                limits = prepared.plan.supervise
-                self._group = RunGroup(prepared.host.hierarchies, limits, self._run_id).__enter__()
-                self._cpu_ms = dict(limits).get(Supervise.GROUP_CPU_MS)
-            made = replace(prepared, invocation=self._ready.invocation(self._asked))
-            invocation = final_invocation(made, self._scratch.path, frozenset())
-            self._invocation = replace(
-                invocation,
-                fds=tuple(FdMap(_place(target), target) for target in fds),
-                is_held=self._group is not None or self._has_outer_maps,
-                has_outer_maps=self._has_outer_maps,
-            )
-            plan = self._ready.plan_bytes(self._asked.timeout_ms)
-            invocation_bytes = encode_invocation(self._invocation)
-            job = form.encode_job(plan, invocation_bytes, self._ready.placeholders)
-            sources = {_place(target): source for target, source in fds.items()}
-            self.supervisor = supervisor_client.start(job, sources)
+            while True:
+                supervisor = self._start(sources)
+                if self._check is None:
+                    return supervisor
+                # the sandbox is made meanwhile, and waits for this
+                if self._check():
+                    self._tell(form.SETTLED_MESSAGE)
+                    return supervisor
+                self._give_up()
         except BaseException:
             self.release()
             raise
+
+    def _take_ready(self, ready: Any) -> None:
+        self._ready = ready
+        self._prepared: Prepared = ready.prepared
+
+    def _give_up(self) -> None:
+        """End what was started of a request that has changed, and prepare it anew."""
+        supervisor, self.supervisor = self.supervisor, None
+        if supervisor is not None:
+            supervisor.leave()
+            supervisor.reap(GONE_MS)
+            supervisor.close()
+        reuse.forget(self._prepared)
+        ready, self._check = ready_for(self._asked.request)
+        self._take_ready(ready)
+
+    def _start(self, sources: Mapping[int, int]) -> Supervisor:
+        ready, asked = self._ready, self._asked
+        self._open()
+        is_held = self._is_held
+        encoded: bytes | None = None
+        if self._scratch is None:
+            pairs = [(item.source, item.target) for item in self._fds]
+            encoded = ready.encoded(asked, pairs, is_held=is_held)
+        if encoded is None:
+            encoded = encode_invocation(self._invocation())
+        plan = ready.plan_bytes(asked.timeout_ms)
+        job = form.encode_job(plan, encoded, ready.placeholders)
+        self.supervisor = supervisor_client.start(job, sources)
         return self.supervisor
+
+    def _open(self) -> None:
+        """Make what a run needs beside its processes."""
+        prepared = self._prepared
+        scratch = Scratch(prepared.plan, self._run_id).__enter__()
+        self._scratch = scratch if scratch.path else None
+        if prepared.host.hierarchies:
+            from sandbox.run.cgroup import RunGroup  # only where groups are delegated
+
+            limits = prepared.plan.supervise
+            self._group = RunGroup(prepared.host.hierarchies, limits, self._run_id).__enter__()
+            self._cpu_ms = dict(limits).get(Supervise.GROUP_CPU_MS)
+
+    def _invocation(self) -> Invocation:
+        made = replace(self._prepared, invocation=self._ready.invocation(self._asked))
+        state = b"" if self._scratch is None else self._scratch.path
+        return replace(
+            final_invocation(made, state, frozenset()),
+            fds=self._fds,
+            is_held=self._is_held,
+            has_outer_maps=self._has_outer_maps,
+        )
+
+    @property
+    def _is_held(self) -> bool:
+        return self._check is not None or self._group is not None or self._has_outer_maps
 
     @property
     def _has_outer_maps(self) -> bool:
@@ -135,6 +184,8 @@ class Job:
 
     def _settle(self, pid: int) -> None:
         """Move the waiting child into its group and have its maps written, then let it go on."""
+        if self._check is not None:
+            return  # start() decides, and has perhaps
         try:
             if self._group is not None:
                 self._group.join(pid)
@@ -152,7 +203,7 @@ class Job:
         from sandbox.launch.errors_text import setup_error  # only a failed run pays for it
 
         stage, op, number, detail = form.failure_of(message)
-        return setup_error(stage, op, number, detail, self._prepared.plan, self._invocation)
+        return setup_error(stage, op, number, detail, self._prepared.plan, self._invocation())
 
     def _fail(self, error: SandboxError) -> None:
         if not self.is_over:
@@ -177,22 +228,37 @@ class Job:
         if self._group is not None:
             peak, hits = self._group.memory_peak_bytes(), ending.hits | self._group.hits()
             ending = replace(ending, memory_peak_bytes=peak, hits=hits)
-        timeout_ms = self._asked.timeout_ms
-        known: dict[str, Any] = {
+        was_user = last.was_user or self._was_cancelled
+        expected = None if was_user else self._expected.get(last.counted is not None)
+        if expected is not None:
+            self.result = completed(expected, ending, last.counted)
+        if self.result is None:
+            facts = self._ready.facts(self._asked.timeout_ms)
+            self.result = ended(
+                self._prepared, ending, last.counted, self._known(), was_user=was_user, facts=facts
+            )
+        self.is_over = True
+
+    def _known(self) -> dict[str, Any]:
+        return {
             "run_id": self._run_id,
             "started": self._started,
-            "plan_digest": self._ready.digest(timeout_ms),
+            "plan_digest": self._ready.digest(self._asked.timeout_ms),
             "args": self._asked.argv,
         }
-        self.result = ended(
-            self._prepared,
-            ending,
-            last.counted,
-            known,
-            was_user=last.was_user or self._was_cancelled,
-            facts=self._ready.facts(timeout_ms),
-        )
-        self.is_over = True
+
+    def expect(self, *, is_counted: bool) -> None:
+        """Work out ahead, while the command runs, what its Result says if it simply exits."""
+        if self.is_over:
+            return
+        facts = self._ready.facts(self._asked.timeout_ms)
+        made = plain(self._prepared, self._known(), facts, is_counted=is_counted)
+        self._expected = {is_counted: made}
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the supervisor counts the output."""
+        return Supervise.OUTPUT_BYTES in dict(self._prepared.plan.supervise)
 
     @property
     def interval_ms(self) -> int | None:

@@ -6,8 +6,8 @@ import errno
 import os
 
 from sandbox.launch.result import Limit, Result, Usage
-from sandbox.launch.spawn import DEGRADED_PROC_BIND, DEGRADED_USERNS_LOCK
-from sandbox.record import record
+from sandbox.launch.spawn import DEGRADED_PROC_BIND, DEGRADED_USERNS_LOCK, Status
+from sandbox.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,6 +121,33 @@ def ended(
         **known,
         **facts,
     )
+
+
+def plain(
+    prepared: Prepared, known: dict[str, Any], facts: dict[str, Any], *, is_counted: bool
+) -> Result:
+    """Return the Result of a command that simply exited, to be completed when it has."""
+    from sandbox.run.supervise import Ending  # the API has it already
+
+    counted = Counted(0, is_truncated=False) if is_counted else None
+    ending = Ending(Status(0, 0, 0, 0, 0, 0), "", 0, None)
+    return ended(prepared, ending, counted, known, was_user=False, facts=facts)
+
+
+def completed(made: Result, ending: Ending, relay: Counted | None) -> Result | None:
+    """Return plain()'s result for a command that has ended; None where there is more to say."""
+    status = ending.status
+    if (
+        status is None
+        or status.wait_status & 0xFF
+        or status.degraded
+        or ending.cause
+        or ending.hits
+        or ending.denials
+        or ending.record_error
+    ):
+        return None
+    return replace(made, exit_code=status.wait_status >> 8, usage=_usage(ending, relay))
 
 
 def _no_record(number: int, effective: dict[str, Any]) -> dict[str, Any]:

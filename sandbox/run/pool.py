@@ -173,6 +173,9 @@ class Pool:
                 raise
             finally:
                 request.close()
+                with self._change:
+                    # only now: the thread that makes the next one would take time from this one
+                    self._change.notify_all()
             job.release()
 
     def _send(self, job: ServingJob, request: Request, asked: Asked) -> bool:
@@ -207,7 +210,6 @@ class Pool:
             with self._change:
                 job = self._waiting.popleft() if self._waiting else None
                 self._error = None
-                self._change.notify_all()
             if job is None:
                 return self._make(ready)
             if job.ready is ready and not job.take():

@@ -11,16 +11,19 @@ from __future__ import annotations
 import os
 import struct
 
-from sandbox.plan.encode import SUPERVISE, encode_plan, run_digest
+from sandbox.errors import UsageError
+from sandbox.plan.encode import INVOCATION_HOLD, SUPERVISE, encode_plan, run_digest
 from sandbox.plan.model import Supervise
 from sandbox.policy.model import COMMAND_LINE
 from sandbox.record import replace
 from sandbox.run.environment import DEFAULT_PATH, make_environment, program_paths
 from sandbox.run.job_format import encode_placeholders
-from sandbox.run.reuse import KEPT_MAX, prepared_template
+from sandbox.run.request_format import Shared, encode_shared
+from sandbox.run.reuse import KEPT_MAX, template_to_check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from sandbox.plan.model import Invocation, Plan
@@ -34,22 +37,23 @@ _LIMIT = struct.Struct("=IIQ")
 _ready: dict[int, Ready] = {}  # by the identity of what is prepared, which each holds on to
 
 
-def ready_for(request: Request) -> Ready:
+def ready_for(request: Request) -> tuple[Ready, Callable[[], bool] | None]:
     """Return the prepared request: the one that was kept, if nothing has changed since, or a new.
 
-    Shape:  no lock, since a process may be forked at any time: two threads may prepare the same,
-            and the later one is kept.
+    Shape:  with it what is to be asked before the command runs, whether nothing has changed; None
+            where that is known. No lock, since a process may be forked at any time: two threads
+            may prepare the same, and the later one is kept.
     Errors: those of prepare().
     """
-    prepared = prepared_template(request)
+    prepared, check = template_to_check(request)
     known = _ready.get(id(prepared))
     if known is not None and known.prepared is prepared:
-        return known
+        return known, check
     made = Ready(prepared)
     if len(_ready) >= KEPT_MAX:
         _ready.clear()
     _ready[id(prepared)] = made
-    return made
+    return made, check
 
 
 class Ready:
@@ -64,6 +68,7 @@ class Ready:
         self._walls: _Timed | None = None
         self._digest: str | None = None
         self._facts: dict[str, Any] | None = None
+        self._shared: tuple[list[bytes], Shared] | None = None  # of the last environment
 
     def plan_bytes(self, timeout_ms: int | None) -> bytes:
         """Return the encoded plan; with a time limit of this call's own, where one is given."""
@@ -110,16 +115,42 @@ class Ready:
 
     def invocation(self, asked: Asked) -> Invocation:
         """Return the Invocation of one call: its command and the environment as it is now."""
+        env, programs = self._command_parts(asked)
         template = self.prepared.invocation
-        made = make_environment(self.plan.env, os.environb, template.slots)
+        return replace(template, argv=asked.argv, env=tuple(env), programs=programs)
+
+    def _command_parts(self, asked: Asked) -> tuple[list[bytes], tuple[bytes, ...]]:
+        made = make_environment(self.plan.env, os.environb, self.prepared.invocation.slots)
         for name, value in asked.env:
             made[name] = value
-        return replace(
-            template,
-            argv=asked.argv,
-            env=tuple([name + b"=" + value for name, value in made.items()]),
-            programs=program_paths(asked.argv[0], made.get(b"PATH", DEFAULT_PATH)),
-        )
+        env = [name + b"=" + value for name, value in made.items()]
+        return env, program_paths(asked.argv[0], made.get(b"PATH", DEFAULT_PATH))
+
+    def encoded(
+        self, asked: Asked, fds: Sequence[tuple[int, int]], *, is_held: bool
+    ) -> bytes | None:
+        """Return the same encoded, with pairs of source and target; None where that is not plain.
+
+        Plain is what has no mounts of its own and no directory on disk, and fits.
+        """
+        template = self.prepared.invocation
+        if template.extra_mounts or not template.cwd or not self.plan.namespaces:
+            return None
+        env, programs = self._command_parts(asked)
+        try:
+            known = self._shared
+            if known is None or known[0] != env:
+                known = self._shared = env, Shared(template.cwd, env)
+            return encode_shared(
+                known[1],
+                asked.argv,
+                programs,
+                fds,
+                slots=template.slots,
+                flags=INVOCATION_HOLD if is_held else 0,
+            )
+        except UsageError:
+            return None  # the other way has the words
 
 
 class _Timed:

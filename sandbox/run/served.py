@@ -57,6 +57,9 @@ if TYPE_CHECKING:
         def take(self) -> bool:
             """Take every message that is there; say whether it is over."""
 
+        def expect(self, *, is_counted: bool) -> None:
+            """Work out ahead what the Result says if the command simply exits."""
+
         def end_for_output(self) -> None:
             """End the command because it wrote more than it may."""
 
@@ -123,10 +126,8 @@ def finish(job: Served, streams: Streams, ready: ServingReady) -> Result:
     Errors: what kept the command from running.
     """
     stdio = streams.stdio
-    for fd in (stdio.pipes.stdin, stdio.pipes.stdout, stdio.pipes.stderr):
-        if fd >= 0:
-            os.set_blocking(fd, False)
-    exchange = Exchange(stdio.pipes, streams.data, lambda: stdio.close_ours(0))
+    pipes = stdio.pipes
+    exchange = Exchange(pipes, streams.data, lambda: stdio.close_ours(0))
     exchange.watch(job.supervisor.channel.fileno())
     exchange.watch(job.supervisor.pidfd)
     outputs = exchange.outputs
@@ -134,6 +135,7 @@ def finish(job: Served, streams: Streams, ready: ServingReady) -> Result:
     is_full = False
     if limit_bytes is not None and outputs:
         job.count = lambda: Counted(sum(one.total_bytes for one in outputs.values()), is_full)
+    job.expect(is_counted=job.count is not None)
     while not job.is_over:
         exchange.turn(job.interval_ms)
         if job.count is not None and not is_full and job.count().total_bytes > (limit_bytes or 0):
@@ -146,7 +148,7 @@ def finish(job: Served, streams: Streams, ready: ServingReady) -> Result:
     if job.count is not None:
         counted = job.count()
         result = replace(result, usage=replace(result.usage, output_bytes=counted.total_bytes))
-    return api.with_output(result, outputs, stdio.pipes)
+    return api.with_output(result, outputs, pipes)
 
 
 class ServedSandbox(Sandbox):

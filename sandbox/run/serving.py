@@ -28,11 +28,12 @@ from sandbox.run.execute import prepare
 from sandbox.run.job import GONE_MS, Job
 from sandbox.run.keep import SETTLED_NS, is_settled
 from sandbox.run.ready import Ready
+from sandbox.run.reuse import changing
 from sandbox.run.serving_plan import allows_requests, without_listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from sandbox.errors import SandboxError
@@ -88,7 +89,8 @@ class ServingReady:
         slots = prepared.invocation.slots
         self._variables = make_environment(prepared.plan.env, os.environb, slots)
         self._variables.update(asked.env)
-        self._env = [name + b"=" + value for name, value in self._variables.items()]
+        env = [name + b"=" + value for name, value in self._variables.items()]
+        self._shared = form.Shared(prepared.invocation.cwd, env)
 
     @property
     def prepared(self) -> Prepared:
@@ -104,7 +106,7 @@ class ServingReady:
         """Prepare, and note what that rests on."""
         with recording() as facts:
             prepared = prepare(self.asked.request)
-        self._facts = encode_facts(facts.listed())
+        self._facts = encode_facts(changing(facts.listed()))
         # a file that was just written may be written again without looking different
         self._settles_ns = 0 if is_settled(facts) else facts.newest_ns + SETTLED_NS
         return prepared
@@ -146,26 +148,24 @@ class ServingReady:
             is_filter_first=self._is_filter_first,
         )
 
+    def encoded(self, _asked: Asked, _fds: Sequence[tuple[int, int]], *, is_held: bool) -> None:  # noqa: ARG002
+        """As Ready.encoded(); what is made ahead may be made the long way."""
+        return
+
     def programs(self, asked: Asked) -> tuple[bytes, ...]:
         """Where the command's program is looked for."""
         path = dict(asked.env).get(b"PATH", self._variables.get(b"PATH", DEFAULT_PATH))
         return program_paths(asked.argv[0], path)
 
-    def command(self, asked: Asked, chdir: bytes, targets: tuple[int, ...]) -> bytes:
+    def command(self, asked: Asked, chdir: bytes, targets: Sequence[int]) -> bytes:
         """Return the invocation of one command."""
-        env = self._env
-        if asked.env:
-            env = [
-                name + b"=" + value
-                for name, value in {**self._variables, **dict(asked.env)}.items()
-            ]
-        return form.encode_command(
-            asked.argv,
-            env,
-            self.programs(asked),
-            chdir or self.prepared.invocation.cwd,
-            targets,
-        )
+        shared = self._shared
+        if asked.env or chdir:
+            variables = {**self._variables, **dict(asked.env)}
+            env = [name + b"=" + value for name, value in variables.items()]
+            shared = form.Shared(chdir or self.prepared.invocation.cwd, env)
+        fds = tuple(enumerate(targets))
+        return form.encode_shared(shared, asked.argv, self.programs(asked), fds)
 
 
 def _working_directory() -> bytes:
@@ -239,6 +239,7 @@ class ServingJob(Job):
         """Say what the result is about, and that its time starts now."""
         self._asked = asked
         self.args = asked.argv
+        self._expected = {}
         self._started = utc_text(time.time())
         self._assigned_s = time.monotonic()
 

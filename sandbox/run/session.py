@@ -18,7 +18,7 @@ from sandbox.launch.result import new_run_id, utc_text
 from sandbox.launch.spawn import Status
 from sandbox.run import api
 from sandbox.run.keywords import ask
-from sandbox.run.outcome import ended
+from sandbox.run.outcome import completed, ended, plain
 from sandbox.run.served import ServedSandbox, Streams, ask_command, finish
 from sandbox.run.serving import Request, ServingJob, ServingReady, shut
 from sandbox.run.serving_errors import check_usable, gone
@@ -73,6 +73,7 @@ class Command:
         self.failure: SandboxError | None = None
         self.result: Result | None = None
         self.count: Callable[[], Counted] | None = None
+        self._expected: Result | None = None
 
     @property
     def interval_ms(self) -> int | None:
@@ -106,21 +107,33 @@ class Command:
         status = Status(wait_status, user, system, rss, switches, degraded)
         wall_ms = int((time.monotonic() - self._started_at_s) * 1000)
         ready = self._job.ready
-        limit_ms = self._asked.timeout_ms
-        known: dict[str, Any] = {
+        ending = Ending(status, self._cause or _CAUSES[cause], wall_ms, None)
+        counted = None if self.count is None else self.count()
+        if self._expected is not None and not self._was_user:
+            self.result = completed(self._expected, ending, counted)
+        if self.result is None:
+            self.result = ended(
+                ready.prepared,
+                ending,
+                counted,
+                self._known(),
+                was_user=self._was_user,
+                facts=_unrecorded(ready.facts(self._asked.timeout_ms)),
+            )
+
+    def _known(self) -> dict[str, Any]:
+        return {
             "run_id": new_run_id(),
             "started": utc_text(self._started_s),
-            "plan_digest": ready.digest(limit_ms),
+            "plan_digest": self._job.ready.digest(self._asked.timeout_ms),
             "args": self._asked.argv,
         }
-        self.result = ended(
-            ready.prepared,
-            Ending(status, self._cause or _CAUSES[cause], wall_ms, None),
-            None if self.count is None else self.count(),
-            known,
-            was_user=self._was_user,
-            facts=_unrecorded(ready.facts(limit_ms)),
-        )
+
+    def expect(self, *, is_counted: bool) -> None:
+        """As of Job: meanwhile the command runs."""
+        ready = self._job.ready
+        facts = _unrecorded(ready.facts(self._asked.timeout_ms))
+        self._expected = plain(ready.prepared, self._known(), facts, is_counted=is_counted)
 
     def signal(self, number: int) -> None:
         """Send a signal to the command's process group; nothing happens when it has ended."""

@@ -257,7 +257,7 @@ def test_malformed_requests_harm_nobody_else(program: Program) -> None:
         random.seed(4)
         with sandbox.Session("strict") as session:
             job = session._job
-            good = form.encode_command([b"true"], [], [b"/bin/true"], b"/", (0,))
+            good = form.encode_command([b"true"], [], [b"/bin/true"], b"/", ((0, 0),))
             head = form.encode_head(len(good), 1)
             def send(head, blob, count):
                 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -49,7 +49,7 @@ def test_a_command_is_a_valid_request(
     argv: list[bytes], env: list[bytes], targets: list[int]
 ) -> None:
     """The checker takes it with as many descriptors, and refuses it with one less."""
-    blob = form.encode_command(argv, env, [b"/bin/x"], b"/tmp", targets)
+    blob = form.encode_command(argv, env, [b"/bin/x"], b"/tmp", tuple(enumerate(targets)))
     assert check(blob, len(targets)) == 0
     if targets:
         assert check(blob, len(targets) - 1) < 0
@@ -59,7 +59,8 @@ def test_it_says_what_encode_invocation_says() -> None:
     """Decoded, both are the same invocation."""
     from sandbox.plan.encode import encode_invocation
 
-    made = form.encode_command([b"a", b"", b"c"], [b"E=1"], [b"/a", b"/b"], b"/", (0, 5))
+    fds = ((0, 0), (1, 5))
+    made = form.encode_command([b"a", b"", b"c"], [b"E=1"], [b"/a", b"/b"], b"/", fds)
     usual = encode_invocation(
         model.Invocation(
             argv=(b"a", b"", b"c"),
@@ -73,13 +74,40 @@ def test_it_says_what_encode_invocation_says() -> None:
     assert _content(made) == _content(usual)
 
 
+def test_it_says_the_same_of_a_command_of_its_own() -> None:
+    """With slots, of which some are empty, and flags."""
+    from sandbox.plan import encode
+
+    run = model.Invocation(
+        argv=(b"a", b"b"),
+        env=(b"E=1", b"F="),
+        programs=(b"/a",),
+        cwd=b"/c",
+        slots=(b"", b"/c", b"", b"/home", b"/c", b""),
+        fds=(model.FdMap(5, 0), model.FdMap(0, 1)),
+        is_held=True,
+    )
+    fds = tuple((item.source, item.target) for item in run.fds)
+    made = form.encode_command(
+        run.argv,
+        run.env,
+        run.programs,
+        run.cwd,
+        fds,
+        slots=run.slots,
+        flags=encode.INVOCATION_HOLD,
+    )
+    assert _content(made) == _content(encode.encode_invocation(run))
+    assert lib.SBX_INVOCATION_HOLD == encode.INVOCATION_HOLD
+
+
 def _content(blob: bytes) -> dict[int, object]:
     """The sections by kind: strings by value, records as they are."""
     found: dict[int, object] = {}
     for number in range(struct.unpack_from("=IIII", blob)[3]):
         kind, count, offset, size = struct.unpack_from("=IIII", blob, 16 + 16 * number)
         data = blob[offset : offset + size]
-        if kind in (21, 22, 23):
+        if kind in (21, 22, 23, 25):
             places = struct.unpack(f"={count}I", data)
             found[kind] = [blob[at : blob.index(b"\0", at)] if at else b"" for at in places]
         elif kind == 20:
@@ -101,7 +129,7 @@ def test_what_cannot_be_sent_is_refused() -> None:
 @given(st.data())
 def test_the_checker_survives_any_change(data: st.DataObject) -> None:
     """Bytes changed at random are taken or refused, never read beyond their end."""
-    blob = bytearray(form.encode_command([b"a", b"b"], [b"E=1"], [b"/a"], b"/", (0, 1)))
+    blob = bytearray(form.encode_command([b"a", b"b"], [b"E=1"], [b"/a"], b"/", ((0, 0), (1, 1))))
     for _ in range(data.draw(st.integers(1, 6))):
         blob[data.draw(st.integers(0, len(blob) - 1))] = data.draw(st.integers(0, 255))
     assert check(bytes(blob), 2) <= 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.plan.entry import Fact, FactKind, Probe
 from sandbox.record import replace
 from sandbox.run import keep, reuse
 from sandbox.run.execute import prepare
@@ -155,3 +156,56 @@ def test_threads_share_what_is_kept(counted: list[Request]) -> None:
         thread.join()
     assert failures == []
     assert len(counted) < 4 * 30
+
+
+def test_a_late_look_is_for_what_no_run_changes(
+    counted: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is to be asked notices a change, and what is forgotten is prepared anew."""
+    made, check = reuse.template_to_check(own())
+    assert check is None
+    again, check = reuse.template_to_check(own())
+    assert again is made
+    assert check is not None
+    assert check()
+    assert os.system("echo '# more' >> own.toml") == 0
+    assert not check()
+    reuse.forget(made)
+    other, check = reuse.template_to_check(own())
+    assert check is None
+    assert other is not made
+    assert len(counted) == 2
+    monkeypatch.setattr(reuse, "_changes_nothing", lambda _prepared: False)
+    reuse.forget(other)
+    reuse.template_to_check(own())
+    assert reuse.template_to_check(own())[1] is None
+    assert os.system("echo '# more' >> own.toml") == 0
+    reuse.template_to_check(own())
+    assert len(counted) == 4
+
+
+def test_placeholders_and_directories_are_looked_at_before(counted: list[Request]) -> None:
+    """A run makes them, and may change by that what is looked at."""
+    plain = prepare(own())
+    assert reuse._changes_nothing(plain)
+    assert not reuse._changes_nothing(replace(plain, placeholders=((b"/a", b"/b"),)))
+    assert not reuse._changes_nothing(replace(plain, plan=replace(plain.plan, namespaces=0)))
+    assert counted == []
+
+
+def test_only_what_can_change_is_looked_at_again() -> None:
+    """Not the modules of this program, not what its kernel can do; its limits and files are."""
+    package = os.fsencode(Path(reuse.__file__).parents[1])
+    stays = (
+        Fact(FactKind.FILE, package + b"/policy/bpf.py", (1,) * 6),
+        Fact(FactKind.PROBE, b"", (Probe.LANDLOCK, 0, 5)),
+        Fact(FactKind.PROBE, b"", (Probe.SECCOMP, 0, 0)),
+    )
+    changes = (
+        Fact(FactKind.FILE, package + b"/policies/strict.toml", (1,) * 6),
+        Fact(FactKind.FILE, b"/elsewhere/x.py", (1,) * 6),
+        Fact(FactKind.PROBE, b"", (Probe.RLIMIT, 7, 1024)),
+        Fact(FactKind.PROBE, b"", (Probe.PRIVILEGED, 0, 0)),
+        Fact(FactKind.ABSENT, package + b"/policy/new.py"),
+    )
+    assert reuse.changing(stays + changes) == list(changes)
