@@ -36,6 +36,8 @@ def test_every_file_compiles_without_a_warning(machine: str) -> None:
     sources = sorted([*CSRC.glob("*.c"), *CSRC.glob("launcher/*.c")])
     assert len(sources) > 40
     for source in sources:
-        argv = [compiler, *flags, '-DSBX_VERSION="0"', f"-I{CSRC}", "-c", "-o", "/dev/null", source]
+        define = '-DSBX_VERSION="0"'
+        argv: list[str | Path] = [compiler, *flags, define, f"-I{CSRC}", "-c", source]
+        argv += ["-o", "/dev/null"]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stderr) == (0, ""), source.name
