@@ -20,8 +20,9 @@ from sandbox._core import ffi, lib
 from sandbox.plan.encode import encode_invocation, encode_plan
 from sandbox.plan.model import FdMap, Invocation, Plan
 from sandbox.record import replace
+from sandbox.run import supervisor_client
 
-PROGRAM = Path(__file__).parents[2] / "sandbox" / "_native" / "sandbox-supervisor"
+PROGRAM = Path(supervisor_client.PROGRAM)  # of the package under test, wherever it is installed
 CHANNEL, DATA = 3, 4
 _ENTRY_MAGIC = 0x45584253
 _WAIT_S = 30.0
