@@ -187,6 +187,8 @@ def test_what_is_not_granted_is_refused(
     user.own(folder)
     other = user.start(["sleep", "60"])
     try:
+        while Path(f"/proc/{other.pid}/comm").read_text(encoding="ascii") != "sleep\n":
+            time.sleep(0.01)  # until then it is whoever changes to the user
         place = {"secret": secret, "folder": folder, "program": program, "pid": other.pid}
         if name in HARMLESS:
             script = HARMLESS[name].format(**place)

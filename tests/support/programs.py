@@ -57,7 +57,8 @@ def make_program(user: User, user_python: Path, work_dir: Path) -> Program:
             *words,
         ]
         done = user.run(argv, cwd=work_dir, timeout=timeout)
-        assert (done.returncode, done.stderr.decode()) == (0, "")
+        told = done.stderr.decode()
+        assert (done.returncode, told) == (0, ""), f"exit {done.returncode}: {told}"
         return done.stdout.decode()
 
     return run
