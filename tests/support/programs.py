@@ -16,8 +16,11 @@ import os, signal, sandbox, threading, time
 def children():
     found = []
     for task in os.listdir("/proc/self/task"):  # each thread has its own
-        with open(f"/proc/self/task/{task}/children") as file:
-            found += file.read().split()
+        try:
+            with open(f"/proc/self/task/{task}/children") as file:
+                found += file.read().split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # the thread has ended, and its children are another's now
     return found
 
 def until(check):
